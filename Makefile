@@ -1,0 +1,39 @@
+# Every target does its own set-up; .venv/bin/drainbow is the command behind them.
+STRATEGY   ?= rainbow
+SCENARIO   ?= quick
+STRATEGIES ?= recreate rolling rainbow
+SEEDS      ?= 30
+# WORLD=local|sim|kind|current decides where; left empty, the program takes the best that is here and says which.
+WORLD      ?=
+ARGS       ?=
+DRAINBOW   := .venv/bin/drainbow
+world       = $(if $(WORLD),--world $(WORLD))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup scenario simulate compare test lint clean
+
+help:  ## what can be made
+	@sed -n 's/^\([a-z-]*\):.*## /make \1 ## /p' $(MAKEFILE_LIST) | column -t -s '#'
+
+.venv/ready: pyproject.toml constraints.txt scripts/setup
+	@scripts/setup
+
+setup: .venv/ready  ## .venv with everything in it
+
+scenario: .venv/ready  ## deploy under real users: STRATEGY, SCENARIO, WORLD, ARGS
+	@$(DRAINBOW) run $(SCENARIO) --strategy $(STRATEGY) $(world) $(ARGS)
+
+simulate: .venv/ready  ## the same scenario on a virtual clock: STRATEGY, SCENARIO, SEEDS, ARGS
+	@$(DRAINBOW) simulate $(SCENARIO) --strategy $(STRATEGY) --seeds $(SEEDS) $(ARGS)
+
+compare: .venv/ready  ## one run per strategy, side by side: STRATEGIES, SCENARIO, WORLD, ARGS
+	@$(DRAINBOW) compare --scenario $(SCENARIO) $(foreach s,$(STRATEGIES),--strategy $(s)) $(world) $(ARGS)
+
+lint: .venv/ready  ## ruff, mypy, import-linter
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check -q . && .venv/bin/mypy && .venv/bin/lint-imports --no-cache >/dev/null || { .venv/bin/lint-imports; exit 1; }
+
+test: .venv/ready lint  ## everything that every change must pass, under 10 minutes
+	@.venv/bin/pytest -m 'not cluster and not long' $(ARGS)
+
+clean: .venv/ready  ## what a killed run left, in any world
+	@$(DRAINBOW) clean
