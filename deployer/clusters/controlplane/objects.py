@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 
+class RejectedError(ValueError):
+    """The API server would refuse this write; says which value and why in one line."""
+
+
 class UpdateType(StrEnum):
     """How a Deployment replaces its pods."""
 
@@ -37,6 +41,17 @@ class PodTemplate:
 
 
 @dataclass(frozen=True, slots=True)
+class DeploymentStatus:
+    """What the Deployment controller last wrote of its pods; terminating ones are in no number."""
+
+    total: int = 0
+    updated: int = 0
+    ready: int = 0
+    available: int = 0
+    complete: bool = False  # the Progressing condition's reason is NewReplicaSetAvailable
+
+
+@dataclass(frozen=True, slots=True)
 class DeploymentObject:
     """A Deployment."""
 
@@ -49,7 +64,8 @@ class DeploymentObject:
     min_ready_s: float = 0.0
     progress_deadline_s: float = 600.0
     revision_history_limit: int = 10
-    progressed_s: float = 0.0  # the Progressing condition's lastUpdateTime
+    progressed_s: float = 0.0  # the Progressing condition's lastUpdateTime, a time-out not counted as one
+    status: DeploymentStatus = DeploymentStatus()
     annotations: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
 
@@ -64,6 +80,8 @@ class ReplicaSetObject:
     revision: int
     replicas: int  # wanted
     created_s: float
+    desired: int = 0  # annotation desired-replicas: the Deployment's number when this one was last scaled
+    max_replicas: int = 0  # annotation max-replicas: desired plus surge at that time
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +95,8 @@ class PodObject:
     release: str
     grace_s: float
     created_s: float
-    order: int  # breaks ties as the UID does, but repeatably
+    order: int  # 0 for the app's first pod, then counting up
+    uid: int = 0  # drawn when the pod is created; breaks ties in the order of scale-down
     node: str | None = None
     scheduled_s: float | None = None
     started_s: float | None = None  # its process runs
@@ -127,7 +146,10 @@ class StartPod:
 
 @dataclass(frozen=True, slots=True)
 class StopPod:
-    """An order to the kubelet: this pod was deleted; SIGTERM now, SIGKILL when the grace is over."""
+    """An order to the kubelet: this pod was deleted; SIGTERM now, SIGKILL when the grace is over.
+
+    A grace of 0 is for a pod without a node: nothing has to end, its object may be reported gone at once.
+    """
 
     pod: str
     grace_s: float
