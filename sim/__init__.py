@@ -1,0 +1,1 @@
+"""The simulated world on SimPy: pods, network and users of one app, with the deployer of the real worlds."""
