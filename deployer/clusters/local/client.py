@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -195,8 +196,8 @@ class Running:
             return self.process.wait()
 
 
-def start(config: Config) -> Running:
-    """Start a cluster as a child, which ends with the thread that calls this.
+def start(config: Config, env: Mapping[str, str] | None = None) -> Running:
+    """Start a cluster as a child, `env` added to its environment; it ends with the thread that calls this.
 
     Its configuration and its output are `cluster.json` and `cluster.log` in `run_dir`.
     Raises ConfigError where the configuration or a port is refused, ClusterFailedError for any other end.
@@ -212,6 +213,7 @@ def start(config: Config) -> Running:
             stderr=out,
             text=True,
             start_new_session=True,
+            env={**os.environ, **(env or {})},
         )
     assert process.stdout is not None
     with process.stdout as lines:

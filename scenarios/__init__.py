@@ -1,0 +1,1 @@
+"""Scenarios: the spec, the record of a run, its metrics and reports, and the program that ties them together."""

@@ -1,0 +1,5 @@
+"""`python -m scenarios` is `drainbow`."""
+
+from scenarios.cli import main
+
+main()

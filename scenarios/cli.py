@@ -1,0 +1,231 @@
+"""The program `drainbow`: thin commands, one-line errors, documented exit codes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from scenarios.errors import Exit, RecordError, Stop
+
+app = typer.Typer(
+    name="drainbow",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="What does the next deploy do to connected users, what does it cost in pods, and when may the old version go?",
+)
+
+
+def _whole(lowest: int, highest: int | None = None) -> Callable[[str | int], int]:
+    """Reads a whole number within bounds; typer's own message would not name the value."""
+    bounds = f"of at least {lowest}" if highest is None else f"from {lowest} to {highest}"
+
+    def whole_number(value: str | int) -> int:
+        text = str(value)  # typer reads defaults too
+        if not text.isdecimal() or int(text) < lowest or (highest is not None and int(text) > highest):
+            raise typer.BadParameter(f"{text} is no whole number {bounds}")
+        return int(text)
+
+    return whole_number
+
+
+Scenario = Annotated[str, typer.Argument(help="a name of the catalog, or the path of a YAML file")]
+StrategyName = Annotated[str, typer.Option("--strategy", "-s", help="how to deploy")]
+Settings = Annotated[
+    list[str],
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="override one key of the scenario; the value is YAML; repeatable"
+    ),
+]
+Seed = Annotated[
+    int | None, typer.Option(parser=_whole(0), metavar="N", help="another seed than the scenario's")
+]
+Out = Annotated[Path, typer.Option(help="where run folders are kept")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="print summary.json with run_dir, and nothing else, on stdout")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress")]
+RUNS = Path("runs")
+FIRST_THREE = ("recreate", "rolling", "rainbow")
+_UsageProblem: Any = (
+    typer.BadParameter.__base__
+)  # every mistake on the command line; typer does not export it
+
+
+@app.command()
+def run(
+    scenario: Scenario = "quick",
+    strategy: StrategyName = "rainbow",
+    world: Annotated[
+        str | None, typer.Option(help="sim, local, kind or current; the best that is here if left out")
+    ] = None,
+    set_: Settings = [],  # noqa: B006  # typer's way to say "none given"; never changed
+    seed: Seed = None,
+    port: Annotated[
+        int,
+        typer.Option(
+            parser=_whole(0, 65535), metavar="PORT", help="front port in the local world; 0: any free one"
+        ),
+    ] = 0,
+    out: Out = RUNS,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run a scenario: deploy under real users (or simulated ones), and report what it did to them."""
+    from scenarios.run import Options, run_scenario
+    from scenarios.show import print_finished
+
+    finished = run_scenario(
+        scenario,
+        strategy,
+        world,
+        Options(settings=tuple(set_), seed=seed, port=port, out=out, quiet=quiet or as_json),
+    )
+    if as_json:
+        print(json.dumps({"run_dir": str(finished.folder), **finished.summary}, indent=1))
+    else:
+        print_finished(Console(), [finished])
+    raise typer.Exit(finished.exit_code)
+
+
+@app.command()
+def simulate(
+    scenario: Scenario = "quick",
+    strategy: StrategyName = "rainbow",
+    seeds: Annotated[
+        int, typer.Option(parser=_whole(1), metavar="N", help="how many runs, each with the next seed")
+    ] = 1,
+    jobs: Annotated[int, typer.Option(parser=_whole(0), metavar="N", help="processes; 0: one a core")] = 0,
+    set_: Settings = [],  # noqa: B006
+    seed: Seed = None,
+    out: Out = RUNS,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """The same as `run --world sim`; with --seeds many of them, with 95 % intervals."""
+    from scenarios.replicate import print_replications, replicate
+    from scenarios.run import Options, run_scenario
+    from scenarios.show import print_finished
+
+    options = Options(settings=tuple(set_), seed=seed, out=out, quiet=quiet or as_json)
+    finished = run_scenario(scenario, strategy, "sim", options)
+    if seeds == 1:
+        if as_json:
+            print(json.dumps({"run_dir": str(finished.folder), **finished.summary}, indent=1))
+        else:
+            print_finished(Console(), [finished])
+        raise typer.Exit(finished.exit_code)
+    replications = replicate(scenario, strategy, options, seeds, jobs)
+    if as_json:
+        document = {"run_dir": str(finished.folder), "seeds": seeds, "metrics": replications.as_json()}
+        print(json.dumps(document, indent=1))
+    else:
+        print_replications(Console(), finished, replications)
+    raise typer.Exit(finished.exit_code)
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[Path] | None, typer.Argument(help="run folders; left out, the strategies are run now")
+    ] = None,
+    scenario: Annotated[str, typer.Option(help="what to run, when no folders are given")] = "quick",
+    strategy: Annotated[list[str], typer.Option("--strategy", "-s", help="repeatable")] = [*FIRST_THREE],  # noqa: B006
+    world: Annotated[str | None, typer.Option(help="sim, local, kind or current")] = None,
+    set_: Settings = [],  # noqa: B006
+    seed: Seed = None,
+    out: Out = RUNS,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Put runs side by side, as a table and a page: one of each strategy, run now or read."""
+    from scenarios.compare import compare_runs
+    from scenarios.run import Options, read_finished, run_scenario
+    from scenarios.show import print_finished
+
+    if runs:
+        finished = [read_finished(folder) for folder in runs]
+    else:
+        options = Options(settings=tuple(set_), seed=seed, out=out, quiet=quiet or as_json)
+        finished = [run_scenario(scenario, name, world, options) for name in dict.fromkeys(strategy)]
+    page = compare_runs([one.folder for one in finished], out)
+    if as_json:
+        document = {
+            "page": str(page),
+            "runs": [{"run_dir": str(one.folder), **one.summary} for one in finished],
+        }
+        print(json.dumps(document, indent=1))
+    else:
+        print_finished(Console(), finished, page)
+    raise typer.Exit(max((one.exit_code for one in finished), default=Exit.DONE))
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="a run folder")],
+) -> None:
+    """Make summary.json and report.html of a run again, from its tables."""
+    from scenarios.run import remake
+    from scenarios.show import print_finished
+
+    print_finished(Console(), [remake(folder)])
+
+
+@app.command()
+def clean(out: Out = RUNS, as_json: AsJson = False) -> None:
+    """Take away what killed runs left, in any world; finished runs stay."""
+    from scenarios.housekeeping import clean_up
+
+    taken = clean_up(out)
+    if as_json:
+        print(json.dumps({"removed": taken}, indent=1))
+    else:
+        for what in taken:
+            print(f"removed {what}")
+        print(f"{len(taken)} leftovers of killed runs removed" if taken else "nothing was left behind")
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """What is here: which worlds can run on this machine, and what the others lack."""
+    from scenarios.housekeeping import examine, print_examination
+
+    findings = examine()
+    if as_json:
+        print(json.dumps([finding.as_json() for finding in findings], indent=1))
+    else:
+        print_examination(Console(), findings)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of `drainbow` and `kubectl-drainbow`: every error ends in one line and an exit code."""
+    sys.exit(_run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    try:
+        result: Any = app(args=list(argv) if argv is not None else None, standalone_mode=False)
+        return int(result or Exit.DONE)
+    except _UsageProblem as error:
+        return _say(error.format_message(), Exit.USER_MISTAKE)
+    except Stop as error:
+        return _say(str(error), error.code)
+    except (KeyboardInterrupt, typer.Abort):
+        return _say("interrupted before anything was measured", Exit.INTERRUPTED)
+    except RecordError as error:
+        return _say(str(error), Exit.USER_MISTAKE)
+    except BrokenPipeError:
+        # the reader of our output has gone, as with `| head`
+        sys.stderr.close()
+        return Exit.DONE
+
+
+def _say(message: str, code: Exit) -> Exit:
+    print(f"drainbow: {' '.join(message.split())}", file=sys.stderr)
+    return code

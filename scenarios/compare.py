@@ -1,0 +1,32 @@
+"""Several finished runs side by side on one page."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from scenarios.errors import UserMistake
+from scenarios.record import read_record
+
+
+def compare_runs(folders: Sequence[Path], out: Path) -> Path:
+    """Write `compare-<time>.html` beside the runs and return its path.
+
+    Raises RecordError for what is no run folder, UserMistake when the page cannot be written.
+    """
+    from scenarios.report.pages import compare_page
+
+    records = [read_record(folder) for folder in folders]
+    summaries = [json.loads((folder / "summary.json").read_text(encoding="utf-8")) for folder in folders]
+    page = compare_page(records, summaries, [str(folder) for folder in folders])
+    path = out / f"compare-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}.html"
+    part = path.with_suffix(".part")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        part.write_text(page, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise UserMistake(f"cannot write {path}: {error.strerror}; give another folder by --out") from None
+    return path

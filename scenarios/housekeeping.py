@@ -1,0 +1,152 @@
+"""What killed runs left, and what this machine has: `drainbow clean` and `drainbow doctor`."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from scenarios.folders import abandoned, is_owned
+
+MARK = "DRAINBOW_RUN"
+"""In the environment of every process of a run: the run's folder, so that a leftover is known as ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that `doctor` looked at."""
+
+    what: str
+    ok: bool
+    found: str
+    way_out: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """For --json."""
+        return asdict(self)
+
+
+def clean_up(root: Path) -> list[str]:
+    """End processes and remove folders of runs whose runner is gone; says what was removed."""
+    removed = []
+    for process in _orphans():
+        try:
+            name = " ".join(process.cmdline())[:80]
+            process.kill()
+            removed.append(f"process {process.pid} ({name})")
+        except psutil.Error:
+            continue
+    for folder in abandoned(root):
+        shutil.rmtree(folder)
+        removed.append(str(folder))
+    return removed
+
+
+def _orphans() -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            run = process.environ().get(MARK)
+        except psutil.Error:
+            continue
+        if run and process.pid != os.getpid() and not is_owned(Path(run)):
+            found.append(process)
+    return found
+
+
+def examine() -> list[Finding]:
+    """What each world needs, and whether it is here."""
+    return [
+        Finding(
+            "Python",
+            sys.version_info >= (3, 11),
+            ".".join(map(str, sys.version_info[:3])),
+            "install 3.11 or newer",
+        ),
+        _processors(),
+        _descriptors(),
+        _loopback(),
+        _docker(),
+        _tool("kind", ["kind", "version"], "install kind, or use --world local"),
+        _tool("kubectl", ["kubectl", "version", "--client"], "install kubectl to look into clusters by hand"),
+    ]
+
+
+def print_examination(console: Console, findings: Sequence[Finding]) -> None:
+    """A line for each finding, what is missing with the way out, and which worlds can run."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for finding in findings:
+        mark = Text("ok", style="green") if finding.ok else Text("missing", style="yellow")
+        table.add_row(mark, finding.what, finding.found, "" if finding.ok else finding.way_out)
+    console.print(table)
+    ok = {finding.what: finding.ok for finding in findings}
+    worlds = ["sim"] + (["local"] if ok["loopback addresses"] and ok["file descriptors"] else [])
+    console.print(f"worlds that can run here: {', '.join(worlds)}")
+
+
+def _processors() -> Finding:
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Finding(
+        "processors", count >= 2, f"{count}", "with one, local runs measure the machine more than the deploy"
+    )
+
+
+def _descriptors() -> Finding:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    shown = "unlimited" if hard == resource.RLIM_INFINITY else str(hard)
+    enough = hard == resource.RLIM_INFINITY or hard >= 4096
+    return Finding("file descriptors", enough, f"at most {shown} a process", "raise it: ulimit -Hn 65536")
+
+
+def _loopback() -> Finding:
+    import socket
+
+    address = "127.86.75.30"
+    try:
+        with socket.create_server((address, 0)):
+            pass
+    except OSError as error:
+        return Finding(
+            "loopback addresses",
+            False,
+            f"{address}: {error.strerror}",
+            "pods need 127.0.0.0/8 (Linux has it)",
+        )
+    return Finding("loopback addresses", True, "127.0.0.0/8")
+
+
+def _docker() -> Finding:
+    way_out = "install Docker Engine and start it, or use --world local"
+    if shutil.which("docker") is None:
+        return Finding("Docker", False, "no docker command", way_out)
+    asked = _ask(["docker", "version", "--format", "{{.Server.Version}}"])
+    if asked is None or asked.returncode != 0:
+        return Finding("Docker", False, "docker is installed, its engine does not answer", way_out)
+    return Finding("Docker", True, asked.stdout.strip())
+
+
+def _tool(name: str, command: Sequence[str], way_out: str) -> Finding:
+    if shutil.which(name) is None:
+        return Finding(name, False, f"no {name} command", way_out)
+    asked = _ask(command)
+    if asked is None or asked.returncode != 0:
+        return Finding(name, False, f"`{' '.join(command)}` failed", way_out)
+    return Finding(name, True, asked.stdout.strip().splitlines()[0])
+
+
+def _ask(command: Sequence[str]) -> subprocess.CompletedProcess[str] | None:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=15, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None

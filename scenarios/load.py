@@ -1,0 +1,121 @@
+"""Real users as a process of their own: started, told when time zero is, and asked for what they logged."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from loadgen.behaviour.arrivals import Fixed
+from loadgen.behaviour.settings import Behaviour
+from loadgen.config import LoadConfig, to_json
+from loadgen.connection_log import read_log
+from scenarios.housekeeping import MARK
+from scenarios.processes import Child
+from scenarios.worlds import Front
+
+PASSWORD = "chat"
+DOMAIN = "chat.local"
+
+
+class Load:
+    """The users of one run, on Locust in one process of this machine."""
+
+    def __init__(self, behaviour: Behaviour, seed: int, folder: Path) -> None:
+        """`folder` gets its configuration, its log and the log of connections."""
+        self._behaviour, self._seed, self._folder = behaviour, seed, folder
+        self._child: Child | None = None
+        self._latest: dict[str, Any] = {}
+        self._all_online = False
+
+    @property
+    def population(self) -> int:
+        """How many users there are at once; 0 where they arrive by a process."""
+        population = self._behaviour.population
+        return population.count if isinstance(population, Fixed) else 0
+
+    @property
+    def ramp_s(self) -> float:
+        """How long the first logins take at the least."""
+        return self.population / self._behaviour.ramp_per_s
+
+    @property
+    def log(self) -> Path:
+        """What the process had to say."""
+        return self._folder / "load.log"
+
+    @property
+    def latest(self) -> Mapping[str, Any]:
+        """The newest progress it told."""
+        return self._latest
+
+    @property
+    def all_online(self) -> bool:
+        """The whole fixed population is logged in; at once where there is none."""
+        self.read()
+        return self._all_online
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs, or before it was started."""
+        return self._child.exit_code if self._child else None
+
+    def start(self, front: Front) -> None:
+        """Start the users; they come online at the ramp's rate."""
+        config = LoadConfig(
+            url=f"ws://{front.host}:{front.port}/xmpp-websocket",
+            behaviour=self._behaviour,
+            seed=self._seed,
+            connections=str(self._connections),
+            domain=DOMAIN,
+            password=PASSWORD,
+        )
+        path = self._folder / "load.json"
+        path.write_bytes(to_json(config))
+        command = [sys.executable, "-m", "loadgen", str(path)]
+        self._child = Child("load", command, self.log, {MARK: str(self._folder)})
+
+    def zero(self, zero_s: float) -> None:
+        """Tell the users when time zero is, in Unix seconds."""
+        assert self._child is not None
+        self._child.send({"zero_s": zero_s})
+
+    def read(self) -> None:
+        """Take in what it has told since the last time."""
+        while self._child is not None and (told := self._child.next_document(0.0)) is not None:
+            if told.get("event") == "progress":
+                self._latest = told
+            elif told.get("event") == "all_online":
+                self._all_online = True
+
+    def stop(self, patience_s: float = 20.0) -> None:
+        """The run is over for the users: they note what is still open, and end."""
+        if self._child is None:
+            return
+        self._child.send({"stop": True})
+        self._child.wait(patience_s)
+        self._child.stop()
+
+    def rows(self) -> Sequence[Mapping[str, Any]]:
+        """Every attempt as table `connections` has it, times in Unix seconds."""
+        return (
+            [asdict(attempt) for attempt in read_log(self._connections)] if self._connections.exists() else []
+        )
+
+    def last_words(self) -> str:
+        """The last line of its log."""
+        return self._child.last_words() if self._child else "(it was not started)"
+
+    @property
+    def _connections(self) -> Path:
+        return self._folder / "connections.jsonl"
+
+
+def peak_users(behaviour: Behaviour) -> int:
+    """Users online at once, at the most that can be foreseen."""
+    from loadgen.config import expected_users
+
+    return math.ceil(expected_users(behaviour))

@@ -1,0 +1,1 @@
+"""Pictures and pages made from records, and from nothing else; the same code for every world."""

@@ -1,0 +1,245 @@
+"""One scenario, one strategy, one world: from names on the command line to a finished run folder."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import shlex
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from deployer.draining import DrainError
+from deployer.strategies import StrategyError
+from scenarios import build
+from scenarios.assemble import finish, tables_of
+from scenarios.errors import Exit, UserMistake
+from scenarios.folders import RECORD, name_of, new_run
+from scenarios.interrupts import Interrupts
+from scenarios.load import Load, peak_users
+from scenarios.metrics import summarise, summary_json
+from scenarios.progress import Progress, for_person
+from scenarios.real import Moment, run_real
+from scenarios.record import Record, RecordError, read_record, record_of, write_record
+from scenarios.spec import SpecError, compressed, load, require_built
+from scenarios.spec.shape import Spec
+from scenarios.thresholds import missed
+from scenarios.worlds.local import LocalWorld, Plan, check_files
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a person chooses besides scenario, strategy and world."""
+
+    settings: tuple[str, ...] = ()  # KEY=VALUE
+    seed: int | None = None
+    port: int = 0
+    out: Path = Path("runs")
+    quiet: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run that has its record."""
+
+    folder: Path
+    strategy: str
+    world: str
+    summary: Mapping[str, Any]
+    missed: tuple[str, ...]
+    interrupted: bool
+
+    @property
+    def exit_code(self) -> Exit:
+        """Interrupted before missed: what a run cut short has missed says little."""
+        if self.interrupted:
+            return Exit.INTERRUPTED
+        return Exit.THRESHOLD_MISSED if self.missed else Exit.DONE
+
+
+def run_scenario(scenario: str, strategy: str, world: str | None, options: Options) -> Finished:
+    """Run it and write its folder. Raises UserMistake before anything starts, and Stop when a world fails."""
+    chosen, why = _world(world)
+    spec = read_spec(scenario, strategy, chosen, options)
+    show = for_person(f"{spec.name} · {strategy} · {chosen}", options.quiet)
+    try:
+        show.note(f"world: {chosen} ({why})")
+        return _run(scenario, spec, strategy, chosen, options, show)
+    finally:
+        show.close()
+
+
+def read_spec(scenario: str, strategy: str, world: str, options: Options) -> Spec:
+    """The spec with the options' overrides, checked against what this world and strategy can do."""
+    overrides = [*options.settings, *([f"seed={options.seed}"] if options.seed is not None else [])]
+    try:
+        spec = load(scenario, overrides)
+        require_built(spec, strategy, world)
+        build.strategy_of(spec, strategy)
+        build.drain_of(spec)
+        build.behaviour_of(spec)
+    except (SpecError, StrategyError, DrainError, ValueError) as error:
+        raise UserMistake(str(error)) from None
+    return spec
+
+
+def simulated(spec: Spec, strategy: str) -> dict[str, pl.DataFrame]:
+    """The tables of a simulated run; nothing is written."""
+    from sim.setup import SetupError
+    from sim.world import simulate
+
+    try:
+        outcome = simulate(build.setup_of(spec, strategy))
+    except SetupError as error:
+        raise UserMistake(str(error)) from None
+    return finish(build.frames_of(outcome), spec.duration, spec.record)
+
+
+def run_in_memory(spec: Spec, strategy: str) -> Mapping[str, Any]:
+    """The summary of a simulated run of which nothing is kept."""
+    run = {"spec": spec.data(), "strategy": strategy, "world": "sim", "seed": spec.seed}
+    return summarise(record_of(run, simulated(spec, strategy)))
+
+
+def read_finished(folder: Path) -> Finished:
+    """A run that was finished before. Raises RecordError for what is no run folder."""
+    record = read_record(folder)
+    try:
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise RecordError(
+            f"{folder}: summary.json cannot be read; `drainbow report {folder}` makes it again"
+        ) from None
+    return _finished(folder, record, summary)
+
+
+def remake(folder: Path) -> Finished:
+    """Make summary.json and report.html again from a run's tables. Raises RecordError."""
+    record = read_record(folder)
+    summary = summarise(record)
+    for name, text in (("summary.json", summary_json(summary)), ("report.html", _page(record, summary))):
+        part = folder / f".{name}.part"
+        part.write_text(text, encoding="utf-8")
+        part.replace(folder / name)
+    return _finished(folder, record, summary)
+
+
+def _finished(folder: Path, record: Record, summary: Mapping[str, Any]) -> Finished:
+    run = record.run
+    bounds = run["spec"].get("thresholds", {})
+    late = tuple(missed(summary, bounds))
+    return Finished(folder, run["strategy"], run["world"], summary, late, bool(run.get("interrupted")))
+
+
+def _run(scenario: str, spec: Spec, strategy: str, world: str, options: Options, show: Progress) -> Finished:
+    when_s = time.time()
+    if world != "sim":
+        check_files(peak_users(build.behaviour_of(compressed(spec))))
+    name = name_of(spec.name, strategy, world, when_s)
+    with Interrupts() as interrupts, new_run(options.out, name) as (work, final):
+        lived = spec if world == "sim" else compressed(spec)
+        interrupted = False
+        if world == "sim":
+            show.phase("simulating")
+            with interrupts.raising():
+                tables = simulated(lived, strategy)
+            interrupts.defer()
+        else:
+            tables, interrupted = _lived(lived, strategy, work, options, show, interrupts)
+        run = {
+            "spec": lived.data(),
+            "strategy": strategy,
+            "world": world,
+            "seed": spec.seed,
+            "compress": spec.compress,
+            "started_s": when_s,
+            "interrupted": interrupted,
+            "versions": _versions(),
+            "git_commit": _git_commit(),
+            "command": _command(scenario, strategy, world, options),
+        }
+        record = record_of(run, tables)
+        summary = summarise(record)
+        show.phase("writing the report")
+        texts = {"summary.json": summary_json(summary), "report.html": _page(record, summary)}
+        write_record(work / RECORD, run, tables, texts)
+        if (work / "logs").is_dir():
+            shutil.move(work / "logs", work / RECORD / "logs")
+    return _finished(final, record, summary)
+
+
+def _lived(
+    spec: Spec, strategy: str, work: Path, options: Options, show: Progress, interrupts: Interrupts
+) -> tuple[dict[str, pl.DataFrame], bool]:
+    deployed = build.strategy_of(spec, strategy)
+    planned = spec.planned_deploys()
+    plan = Plan(
+        spec=spec,
+        strategy=deployed,
+        strategy_settings=build.strategy_settings(spec, strategy),
+        drain=build.drain_of(spec),
+        limits=build.limits_of(spec),
+        startup=build.startup_of(spec),
+        initial=spec.releases()[0],
+        bad={deploy.release: deploy.bad for deploy in planned if deploy.bad is not None},
+        folder=work,
+        port=options.port,
+    )
+    moments = [Moment(deploy.at_s, deploy.kind, deploy.release) for deploy in planned]
+    moments += [
+        Moment(fault.at, "fault", target=fault.target, duration_s=fault.lasts_s or 0.0, fault=fault.kind)
+        for fault in spec.faults
+    ]
+    behaviour = build.behaviour_of(spec)
+    load = Load(behaviour, spec.seed, work)
+    raw = run_real(LocalWorld(plan), load, moments, spec.duration, show, interrupts)
+    return tables_of(raw, deployed.selects_release, spec.record), raw.interrupted
+
+
+def _page(record: Record, summary: Mapping[str, Any]) -> str:
+    from scenarios.report.pages import run_page
+
+    return run_page(record, summary)
+
+
+def _world(world: str | None) -> tuple[str, str]:
+    """The world to run in, and why."""
+    if world is not None:
+        return world, "as asked"
+    return "local", "the embedded cluster: nothing to install"
+
+
+def _versions() -> dict[str, str]:
+    names = ("drainbow", "simpy", "locust", "websockets", "uvloop", "polars")
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in names}}
+
+
+def _git_commit() -> str | None:
+    """Of the source tree that runs; None where it is not a checkout."""
+    here = Path(__file__).resolve().parent
+    try:
+        asked = subprocess.run(
+            ["git", "-C", str(here), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return asked.stdout.strip() or None
+
+
+def _command(scenario: str, strategy: str, world: str, options: Options) -> str:
+    words = ["drainbow", "run", scenario, "--strategy", strategy, "--world", world]
+    words += [word for setting in options.settings for word in ("--set", setting)]
+    if options.seed is not None:
+        words += ["--seed", str(options.seed)]
+    return shlex.join(words)

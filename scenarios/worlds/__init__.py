@@ -1,0 +1,82 @@
+"""The worlds that a scenario runs in: what differs between them, behind one small contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from deployer.fleet import Count, Fleet, Kind, Release
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """Where users connect to."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a run: a fault, its end, the run's start and end."""
+
+    t_s: float  # Unix time
+    kind: str
+    target: str
+
+
+@dataclass(slots=True)
+class Harvest:
+    """What a real world saw, in Unix seconds; rows are mappings with the record's column names."""
+
+    pods: Sequence[Mapping[str, Any]] = ()
+    actions: Sequence[Mapping[str, Any]] = ()
+    verdicts: Sequence[Mapping[str, Any]] = ()
+    events: Sequence[Event] = ()  # that the world noted by itself: a server that died
+    last: Fleet | None = None  # as it stood at the end: requests with their outcomes
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+class RealWorld(Protocol):
+    """A world of real pods. Its life: start → (request, inject, sample, supervise)* → harvest → close."""
+
+    @property
+    def name(self) -> str:
+        """As on the command line."""
+        ...
+
+    def start(self) -> Front:
+        """Bring everything up, the first release requested; returns before its pods are ready.
+
+        Raises Stop with one line that says what is missing.
+        """
+        ...
+
+    def observe(self) -> Fleet:
+        """The fleet now; raises ClusterUnreachable."""
+        ...
+
+    def request(self, release: Release, kind: Kind) -> int:
+        """Ask for a release; the request's number."""
+        ...
+
+    def inject(self, kind: str, target: str, duration_s: float) -> Sequence[Event]:
+        """Let a fault happen now."""
+        ...
+
+    def supervise(self) -> Sequence[Event]:
+        """Look after the processes of the run; what happened to them since the last call."""
+        ...
+
+    def sample(self) -> Mapping[str, Count | None]:
+        """What every pod says of its connections now."""
+        ...
+
+    def harvest(self) -> Harvest:
+        """Everything seen up to now."""
+        ...
+
+    def close(self) -> None:
+        """End all that it started; safe at any moment, and twice."""
+        ...

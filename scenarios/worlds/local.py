@@ -1,0 +1,286 @@
+"""The embedded cluster as a world: its cluster, its deployer and its XMPP backend, each a process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import resource
+import socket
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deployer.clusters import ClusterUnreachable
+from deployer.clusters.local import client
+from deployer.clusters.local.config import Config as ClusterConfig
+from deployer.clusters.local.config import ConfigError, PodSpec, Probe, Startup
+from deployer.clusters.local.journal import EVENTS, PODS
+from deployer.draining import DrainSettings
+from deployer.fleet import Count, Fleet, Kind, Limits, PodState, Release
+from deployer.process import Config as DeployerConfig
+from deployer.strategies.registry import AnyStrategy
+from scenarios.assemble import read_lines
+from scenarios.errors import OutOfReach, UserMistake
+from scenarios.housekeeping import MARK
+from scenarios.load import DOMAIN, PASSWORD
+from scenarios.processes import Child
+from scenarios.spec.shape import Spec
+from scenarios.worlds import Event, Front, Harvest
+
+RESTART_S = 1.0
+"""After so long a deployer that died is started again."""
+SPARE_FILES = 300
+BACKEND_PORT = 5222
+BAD = {
+    "never_ready": (
+        "--backend",
+        "127.0.0.1:9",
+    ),  # nothing listens there, and without a backend it is not ready
+    "crashes": ("--backlog", "0"),  # it refuses its settings, at each start
+}
+"""What makes a release bad: a setting that is wrong, as it would be in life."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a local run is made of."""
+
+    spec: Spec
+    strategy: AnyStrategy
+    strategy_settings: Mapping[str, Any]
+    drain: DrainSettings
+    limits: Limits
+    startup: Startup
+    initial: Release
+    bad: Mapping[Release, str]
+    folder: Path
+    port: int
+
+
+class LocalWorld:
+    """Real processes on loopback addresses; see DESIGN in docs/ for what each is."""
+
+    name = "local"
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._logs = plan.folder / "logs"
+        self._backend: Child | None = None
+        self._cluster: client.Running | None = None
+        self._deployer: Child | None = None
+        self._deployer_config = plan.folder / "deployer.json"
+        self._restart_s: float | None = None
+        self._faults = random.Random(f"{plan.spec.seed}/faults")
+        self._deaths = 0
+
+    def start(self) -> Front:
+        """Start backend, cluster and deployer, and ask for the first release."""
+        self._logs.mkdir(parents=True, exist_ok=True)
+        address = self._start_backend()
+        self._cluster = self._start_cluster(address)
+        self._running.cluster.request(self._plan.initial, Kind.INITIAL)
+        config = DeployerConfig(
+            socket=Path(self._running.cluster.path),
+            strategy=self._plan.strategy.name,
+            settings=dict(self._plan.strategy_settings),
+            drain=self._plan.drain,
+            journal=self._journal,
+        )
+        self._deployer_config.write_bytes(config.to_json())
+        self._start_deployer()
+        return Front(*self._running.front)
+
+    def observe(self) -> Fleet:
+        """As in RealWorld."""
+        return self._running.cluster.observe()
+
+    def request(self, release: Release, kind: Kind) -> int:
+        """As in RealWorld."""
+        return self._running.cluster.request(release, kind)
+
+    def inject(self, kind: str, target: str, duration_s: float) -> Sequence[Event]:
+        """As in RealWorld: kill_pod or deployer_killed."""
+        now_s = time.time()
+        if kind == "deployer_killed":
+            assert self._deployer is not None
+            self._deployer.kill()
+            self._restart_s = now_s + duration_s
+            return [Event(now_s, kind, "")]
+        if target == "random":
+            ready = sorted(pod.name for pod in self.observe().pods if pod.state is PodState.READY)
+            target = self._faults.choice(ready) if ready else ""
+        self._running.cluster.kill_pod(target)
+        return [Event(now_s, kind, target)]
+
+    def supervise(self) -> Sequence[Event]:
+        """As in RealWorld: a deployer that died is started again after a while."""
+        now_s = time.time()
+        if self._running.process.poll() is not None:
+            raise OutOfReach(f"the local cluster ended: {_last_line(self._plan.folder / client.LOG)}")
+        assert self._backend is not None
+        if self._backend.exit_code is not None:
+            raise OutOfReach(f"the XMPP backend ended: {self._backend.last_words()}")
+        assert self._deployer is not None
+        if self._deployer.exit_code is None:
+            return []
+        events = []
+        if self._restart_s is None:
+            events.append(Event(now_s, "deployer_died", f"exit code {self._deployer.exit_code}"))
+            self._restart_s = now_s + RESTART_S
+        if now_s >= self._restart_s:
+            self._restart_s = None
+            self._start_deployer()
+            events.append(Event(now_s, "deployer_started", ""))
+        return events
+
+    def sample(self) -> Mapping[str, Count | None]:
+        """As in RealWorld."""
+        return self._running.cluster.sample()
+
+    def harvest(self) -> Harvest:
+        """As in RealWorld."""
+        fleet: Fleet | None = None
+        with contextlib.suppress(ClusterUnreachable):
+            fleet = self.observe()
+        lines = read_lines(self._journal)
+        pods = {row["pod"]: row for row in read_lines(self._plan.folder / PODS)}
+        return Harvest(
+            pods=tuple(pods.values()),
+            actions=[row for row in lines if "action" in row],
+            verdicts=[row for row in lines if "verdict" in row],
+            events=[
+                Event(row["t_s"], f"server_{row['kind']}", row["target"])
+                for row in read_lines(self._plan.folder / EVENTS)
+                if row["kind"] in ("died", "not_live")
+            ],
+            last=fleet,
+        )
+
+    def close(self) -> None:
+        """As in RealWorld: first who acts, then what is acted on."""
+        if self._deployer is not None:
+            self._deployer.stop()
+        if self._cluster is not None:
+            self._cluster.stop()
+        if self._backend is not None:
+            self._backend.stop()
+
+    @property
+    def _running(self) -> client.Running:
+        assert self._cluster is not None
+        return self._cluster
+
+    @property
+    def _journal(self) -> Path:
+        return self._plan.folder / "deployer.jsonl"
+
+    def _start_backend(self) -> str:
+        server = self._plan.spec.server
+        address = f"{_backend_address()}:{BACKEND_PORT}"
+        command = [sys.executable, "-m", "chatserver", "xmppd", "--xmpp", address, "--domain", DOMAIN]
+        command += ["--password", PASSWORD, "--logins-per-s", f"{server.backend_logins_per_s:f}"]
+        self._backend = Child("xmppd", command, self._logs / "xmppd.log", self._mark)
+        deadline_s = time.monotonic() + 30.0
+        host, port = address.rsplit(":", 1)
+        while time.monotonic() < deadline_s and self._backend.exit_code is None:
+            with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 1.0):
+                return address
+            time.sleep(0.05)
+        raise OutOfReach(f"the XMPP backend did not come up: {self._backend.last_words()}")
+
+    def _start_cluster(self, backend: str) -> client.Running:
+        plan = self._plan
+        server = plan.spec.server
+        mode = server.on_sigterm
+        if mode == "auto":
+            mode = "hold" if plan.strategy.name == "graceful" else "close"
+        command = (
+            *(sys.executable, "-m", "chatserver", "gateway"),
+            *(
+                "--listen",
+                "{address}:{gateway_port}",
+                "--admin",
+                "{address}:{admin_port}",
+                "--backend",
+                backend,
+            ),
+            *("--domain", DOMAIN, "--pod", "{pod}", "--release", "{release}", "--grace", "{grace_s}s"),
+            *("--login-cpu", f"{server.login_cpu * 1000:f}ms", "--backlog", str(server.backlog)),
+            *("--handshake-timeout", f"{server.handshake_timeout:f}s"),
+            *("--ping-interval", f"{server.ping_interval:f}s", "--linger", f"{server.linger:f}s"),
+            *("--on-sigterm", mode, "--per-s", f"{server.pace_per_s:f}"),
+        )
+        try:
+            return client.start(
+                ClusterConfig(
+                    run_dir=plan.folder,
+                    app="chat",
+                    limits=plan.limits,
+                    shape=plan.strategy.shape,
+                    selects_release=plan.strategy.selects_release,
+                    pod=PodSpec(
+                        command=command,
+                        env=self._mark,
+                        release_args={release: BAD[bad] for release, bad in plan.bad.items()},
+                    ),
+                    startup=plan.startup,
+                    readiness=Probe("/readyz", plan.spec.fleet.probe.period),
+                    sync_period_s=plan.spec.network.sync_period,
+                    nodes=plan.spec.fleet.nodes.count,
+                    seed=plan.spec.seed,
+                    front_port=plan.port,
+                ),
+                self._mark,
+            )
+        except ConfigError as error:
+            raise UserMistake(str(error)) from None
+        except client.ClusterFailedError as error:
+            raise OutOfReach(str(error)) from None
+
+    def _start_deployer(self) -> None:
+        command = [sys.executable, "-m", "deployer", str(self._deployer_config)]
+        self._deployer = Child("deployer", command, self._logs / "deployer.log", self._mark)
+
+    @property
+    def _mark(self) -> dict[str, str]:
+        return {MARK: str(self._plan.folder)}
+
+
+def check_files(users: int) -> None:
+    """Raise UserMistake where this machine allows too few open files for so many users.
+
+    The proxy needs two a connection, more than any other process of a run.
+    """
+    needed = 2 * users + SPARE_FILES
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise UserMistake(
+            f"{users} users need {needed} open files in one process and the limit is {hard}; raise it "
+            f"(ulimit -Hn {needed}), or take at most {max((hard - SPARE_FILES) // 2, 0)} users"
+        )
+
+
+def _backend_address() -> str:
+    """An address that no other run on this machine uses: made from this process's number.
+
+    Raises OutOfReach where something listens on port 5222 of every address.
+    """
+    pid = os.getpid()
+    address = f"127.{64 + (pid >> 16) % 128}.{(pid >> 8) % 256}.{pid % 256}"
+    try:
+        with socket.create_server((address, BACKEND_PORT)):
+            return address
+    except OSError as error:
+        raise OutOfReach(
+            f"port {BACKEND_PORT} of {address} cannot be had ({error.strerror}); end what listens on that port of all "
+            "addresses, such as an XMPP server of this machine"
+        ) from None
+
+
+def _last_line(path: Path) -> str:
+    lines = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
+    return lines[-1] if lines else f"it said nothing in {path}"
