@@ -133,6 +133,7 @@ class Verdict:
     decision: Decision
     reason: str  # one sentence
     evidence: Mapping[str, float | int | str | None] = field(default_factory=dict)
+    whole_until_s: float = 0.0  # no pod of it leaves before, empty or not: kept warm, or pinned (inf)
 
     @property
     def may_go(self) -> bool:

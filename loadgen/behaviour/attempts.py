@@ -64,6 +64,8 @@ class Attempt:
     messages_sent: int
     messages_lost: int
     how: How | None = None  # None if the client closed it, or TCP refused it
+    t_end_s: float | None = None  # when the user's session ends; None: never, or before time zero was known
+    gave_up: bool = False  # the last attempt that the reconnect policy allowed
 
     @property
     def forced(self) -> bool:

@@ -335,12 +335,15 @@ class Place:
         close_code: int | None,
         now_s: float | None = None,
     ) -> list[Step]:
+        self._failed += self._ready_s is None
+        give_up = self._behaviour.reconnect.give_up
         row = Attempt(
             self.user, self._attempt, self._reason, self._request_s, self._open_s, self._ready_s, t_s,
             self._release, self._pod, closed_by, failure, close_code, 0, 0, how,
+            t_end_s=self._end_s if self._end_s < math.inf else None,
+            gave_up=failure is not None and give_up is not None and self._failed >= give_up,
         )  # fmt: skip
         self.forced += row.forced
-        self._failed += self._ready_s is None
         if self._line is None:
             return [row]
         line, self._line = self._line, None

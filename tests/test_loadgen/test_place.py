@@ -51,7 +51,8 @@ def test_a_session_is_one_row_and_then_the_next_user_comes() -> None:
     leave, row, arrival = one.due(11.0)
     assert leave == Leave(0)
     assert row == Attempt(
-        "u0-0", 1, Reason.ARRIVAL, 1.0, 1.2, 1.3, 11.0, "abc123", "pod-1", ClosedBy.USER, None, None, 0, 0
+        "u0-0", 1, Reason.ARRIVAL, 1.0, 1.2, 1.3, 11.0, "abc123", "pod-1", ClosedBy.USER, None, None, 0, 0,
+        t_end_s=11.0,
     )  # fmt: skip
     assert arrival == Connect(0, "u0-1", 1, Reason.ARRIVAL, 11.0)
 
@@ -388,3 +389,12 @@ def test_what_cannot_happen_is_refused_with_place_and_phase(progress: int, event
     else:
         with pytest.raises(OutOfOrderError, match=rf"place 0.*{one.phase.value}"):
             EVENTS[event](one)
+
+
+def test_the_last_attempt_that_the_policy_allows_is_marked_as_giving_up() -> None:
+    one = place(replace(QUIET, reconnect=Immediate(give_up=2)), replaced=False)
+    one.begin(1.0)
+    first = one.failed(1.0, Failure.REFUSED)
+    again = one.due(one.due_s)
+    last = one.failed(1.2, Failure.REFUSED)
+    assert [row.gave_up for row in rows([*first, *again, *last])] == [False, True]

@@ -71,6 +71,7 @@ def _row(pod: PodObject, before: Mapping[str, Any] | None) -> dict[str, Any]:
         "deployment": pod.deployment,
         "node": pod.node,
         "t_created_s": pod.created_s,
+        "t_scheduled_s": pod.scheduled_s,
         "t_ready_s": pod.ready_since_s if first_ready_s is None else first_ready_s,
         "t_terminating_s": pod.deleted_s,
         "t_gone_s": None,
