@@ -18,8 +18,6 @@ from scenarios.real import Raw
 from scenarios.record import EXTRA, TABLES, Level, classify_losses, kept, series_of
 from scenarios.worlds import Event
 
-_HOW = {"close_frame": "frame"}
-
 
 def tables_of(raw: Raw, selects_release: bool, level: Level) -> dict[str, pl.DataFrame]:
     """All tables of a real run's record at this level."""
@@ -31,9 +29,7 @@ def tables_of(raw: Raw, selects_release: bool, level: Level) -> dict[str, pl.Dat
     )
     pods = _frame("pods", harvest.pods)
     deploys = _deploys(raw, actions, verdicts, selects_release)
-    connections = _frame(
-        "connections", ({**row, "how": _HOW.get(row["how"], row["how"])} for row in raw.connections)
-    )
+    connections = _frame("connections", raw.connections)
     frames = {
         "events": events,
         "pods": pods,

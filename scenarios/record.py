@@ -104,7 +104,7 @@ TABLES: Mapping[str, Mapping[str, pl.DataType]] = {
 
 EXTRA: Mapping[str, Mapping[str, pl.DataType]] = {
     "connections": {
-        "how": pl.String(),  # as the socket told it: frame | eof | reset | timeout
+        "how": pl.String(),  # as the socket told it: close_frame | eof | reset | timeout
         "t_end_s": pl.Float64(),  # when this user's wish to be online ends; null: never
         "gave_up": pl.Boolean(),  # this attempt was the last that the reconnect policy allowed
     },

@@ -60,6 +60,7 @@ class _Pod:
     next_probe: Call | None = None
     restarts: int = 0
     kill_at_s: float | None = None  # set once it is terminating
+    grace_s: float = math.inf  # as its server knows it: the template's
     grace_ends_s: float = math.inf
     ready: bool = False
     ended: bool = False
@@ -117,6 +118,7 @@ class Kubelet:
             life,
             startup_s=self._fleet.startup.draw(self._startup),
             phase_s=self._probe.uniform(0.0, self._fleet.probe_period_s),
+            grace_s=pod.grace_s,
         )
         Call(self._env, self._latencies.scheduled_s, lambda: self._schedule(pod.name))
 
@@ -193,7 +195,7 @@ class Kubelet:
         if pod is None or pod.kill_at_s is not None:
             return
         cut_s = self._setup.grace_cut_s
-        pod.grace_ends_s = self._env.now + grace_s
+        pod.grace_ends_s = self._env.now + pod.grace_s
         pod.kill_at_s = self._env.now + (grace_s if cut_s is None else min(grace_s, cut_s))
         pod.life.t_terminating_s, pod.life.why = self._env.now, why
         if name in self._unscheduled:
@@ -206,7 +208,7 @@ class Kubelet:
             return
         assert pod.kill_at_s is not None
         Call(self._env, pod.kill_at_s - self._env.now, pod.server.kill)
-        pod.server.sigterm(pod.grace_ends_s - self._env.now)  # it knows nothing of a cut
+        pod.server.sigterm(pod.grace_ends_s - self._env.now)  # it knows nothing of a cut or of a shorter grace
         if pod.ready and pod.server is not None:
             self._probe_next(name, pod, FAILURES - 1)
 
