@@ -7,6 +7,7 @@ SEEDS      ?= 30
 WORLD      ?=
 ARGS       ?=
 DRAINBOW   := .venv/bin/drainbow
+SHORT      := -m 'not cluster and not long'
 world       = $(if $(WORLD),--world $(WORLD))
 
 .DEFAULT_GOAL := help
@@ -33,7 +34,9 @@ lint: .venv/ready  ## ruff, mypy, import-linter
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check -q . && .venv/bin/mypy && .venv/bin/lint-imports --no-cache >/dev/null || { .venv/bin/lint-imports; exit 1; }
 
 test: .venv/ready lint  ## everything that every change must pass, under 10 minutes
-	@.venv/bin/pytest -m 'not cluster and not long' $(ARGS)
+	@.venv/bin/pytest -n 2 --ignore tests/end_to_end $(SHORT) $(ARGS)
+	@.venv/bin/pytest -n 3 tests/end_to_end --ignore tests/end_to_end/test_quick.py $(SHORT) $(ARGS)
+	@.venv/bin/pytest tests/end_to_end/test_quick.py $(SHORT) $(ARGS)
 
 clean: .venv/ready  ## what a killed run left, in any world
 	@$(DRAINBOW) clean
