@@ -7,11 +7,11 @@ SEEDS      ?= 30
 WORLD      ?=
 ARGS       ?=
 DRAINBOW   := .venv/bin/drainbow
-SHORT      := -m 'not cluster and not long'
+SHORT      := -m 'not cluster and not long and not notebooks'
 world       = $(if $(WORLD),--world $(WORLD))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup scenario simulate compare test lint clean
+.PHONY: help setup scenario simulate compare test notebooks lint clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /make \1 ## /p' $(MAKEFILE_LIST) | column -t -s '#'
@@ -37,6 +37,10 @@ test: .venv/ready lint  ## everything that every change must pass, under 10 minu
 	@.venv/bin/pytest -n 2 --ignore tests/end_to_end $(SHORT) $(ARGS)
 	@.venv/bin/pytest -n 3 tests/end_to_end --ignore tests/end_to_end/test_quick.py $(SHORT) $(ARGS)
 	@.venv/bin/pytest tests/end_to_end/test_quick.py $(SHORT) $(ARGS)
+
+notebooks: .venv/ready  ## execute every notebook
+	@.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[notebooks]'
+	@.venv/bin/pytest -m notebooks tests/test_notebooks $(ARGS)
 
 clean: .venv/ready  ## what a killed run left, in any world
 	@$(DRAINBOW) clean
