@@ -1,0 +1,154 @@
+"""What a service said of itself at its last deploy, kept on the Service so that it need not say it again."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from deployer.clusters.kubernetes.api import Object
+from deployer.clusters.kubernetes.app import App, Counting, Hooks
+from deployer.clusters.kubernetes.reading import annotation
+from deployer.draining import DrainSettings
+from deployer.draining.parse import settings_of
+from deployer.fleet import PREFIX, Limits
+from deployer.strategies.registry import AnyStrategy, make
+
+CONFIG = PREFIX + "config"
+"""On the Service: these settings, as JSON."""
+STRATEGIES = ("rainbow", "immutable")
+"""Those with a Deployment for each release; the others need slots of their own, or none of us."""
+
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+class OwnError(Exception):
+    """What the user asked for cannot be; one line that names the value and the way out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How one service is deployed."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    deployment: str  # the adopted one: the template of all others
+    selector: Mapping[str, str]  # the Service's own, before it was narrowed to one release
+    strategy: str = "rainbow"
+    strategy_settings: Mapping[str, Any] = field(default_factory=dict)  # as `strategies.make` takes them
+    drain: Mapping[str, Any] = field(default_factory=dict)  # as `draining.parse.settings_of` takes them
+    counting: Counting = field(default_factory=lambda: Counting("tcp", port=80))
+    hooks: Hooks | None = None
+    container: str | None = None  # whose image a release changes; None: the only one
+    replicas: int | None = None  # None: as many as the selected release has
+    first_replicas: int = 1  # pods at the adoption
+    hpa: Literal["follow", "ignore"] | None = None
+    accept_pdb: bool = False
+
+    def to_json(self) -> str:
+        """What `read` reads."""
+        return _ADAPTER.dump_json(self, exclude_defaults=True).decode()
+
+    def app(self, namespace: str, service: str, template: Object) -> App:
+        """As the cluster takes it."""
+        size = self.replicas if self.replicas is not None else self.first_replicas
+        return App(
+            name=self.deployment,
+            namespace=namespace,
+            service=service,
+            selector=self.selector,
+            template=template,
+            limits=Limits(replicas=size),
+            counting=self.counting,
+            hooks=self.hooks,
+            follow_replicas=self.replicas is None,
+        )
+
+    def made_strategy(self) -> AnyStrategy:
+        """The strategy. Raises StrategyError, OwnError."""
+        if self.strategy not in STRATEGIES:
+            raise OwnError(
+                f"--strategy {self.strategy}: a service of one's own takes {' or '.join(STRATEGIES)}; "
+                "a rolling update or a Recreate needs no help: `kubectl set image` does it"
+            )
+        made = make(self.strategy, self.strategy_settings)
+        if self.hooks is None and (self.strategy == "immutable" or getattr(made, "nudge", None)):
+            what = "--strategy immutable" if self.strategy == "immutable" else "nudge"
+            raise OwnError(
+                f"{what} tells pods to send clients away, and the service has no hook for that; "
+                "give its admin port with --hooks, or use --strategy rainbow without nudge"
+            )
+        return made
+
+    def made_drain(self) -> DrainSettings:
+        """The drain settings. Raises DrainError."""
+        return settings_of(self.drain)
+
+
+_ADAPTER: TypeAdapter[Settings] = TypeAdapter(Settings)
+
+
+def read(service: Object) -> Settings | None:
+    """The settings that a Service keeps; None where nobody has deployed to it yet. Raises OwnError."""
+    text = annotation(service, CONFIG)
+    if text is None:
+        return None
+    try:
+        return _ADAPTER.validate_python(json.loads(text))
+    except (ValueError, ValidationError) as error:
+        first = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        raise OwnError(
+            f"annotation {CONFIG} of Service {service['metadata']['name']} cannot be read ({first}); "
+            "another version of drainbow may have written it: use that one, or remove the annotation"
+        ) from None
+
+
+def changed(settings: Settings, **given: Any) -> Settings:
+    """With what was given now; None means not given. Mappings are added to."""
+    values = {key: value for key, value in given.items() if value is not None}
+    for key in ("strategy_settings", "drain"):
+        if key in values:
+            values[key] = {**getattr(settings, key), **values[key]}
+    if values.get("strategy", settings.strategy) != settings.strategy and "strategy_settings" not in given:
+        values["strategy_settings"] = {}
+    return replace(settings, **values)
+
+
+def counting_of(text: str, port: int) -> Counting:
+    """From `metric:NAME:PORT[/PATH]`, `http:PORT/PATH`, `tcp:PORT`, or `tcp`, which means `port`.
+
+    Raises OwnError.
+    """
+    kind, _, rest = text.partition(":")
+    try:
+        if kind == "tcp":
+            return Counting("tcp", port=int(rest or port))
+        if kind == "http":
+            at, slash, path = rest.partition("/")
+            return Counting("endpoint", port=int(at), path=slash + path or "/")
+        if kind == "metric":
+            name, _, address = rest.rpartition(":")
+            at, slash, path = address.partition("/")
+            if name:
+                return Counting("metric", port=int(at), path=slash + path or "/metrics", metric=name)
+    except ValueError:
+        pass
+    raise OwnError(
+        f"--count {text}: give metric:NAME:PORT (with /PATH where it is not /metrics), http:PORT/PATH, "
+        "tcp, or tcp:PORT"
+    )
+
+
+def seconds_of(value: object) -> float:
+    """Seconds of a duration such as 90s, 24h or 1h30m. Raises OwnError."""
+    text = str(value).replace(" ", "")
+    parts = _PART.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise OwnError(f"{value!r} is no duration; write it as 90s, 24h or 1h30m")
+    return math.fsum(float(number) * _SECONDS[unit] for number, unit in parts)
