@@ -11,7 +11,7 @@ SHORT      := -m 'not cluster and not long and not notebooks'
 world       = $(if $(WORLD),--world $(WORLD))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup scenario simulate compare test notebooks lint clean
+.PHONY: help setup scenario simulate compare test test-cluster test-long test-crash kind-up kind-down study-drain notebooks lint clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /make \1 ## /p' $(MAKEFILE_LIST) | column -t -s '#'
@@ -37,6 +37,24 @@ test: .venv/ready lint  ## everything that every change must pass, under 10 minu
 	@.venv/bin/pytest -n 2 --ignore tests/end_to_end $(SHORT) $(ARGS)
 	@.venv/bin/pytest -n 3 tests/end_to_end --ignore tests/end_to_end/test_quick.py $(SHORT) $(ARGS)
 	@.venv/bin/pytest tests/end_to_end/test_quick.py $(SHORT) $(ARGS)
+
+test-cluster: .venv/ready  ## on a real Kubernetes (kind): the contract suite and quick with rainbow, under 15 minutes
+	@.venv/bin/pytest -m 'cluster and not long' $(ARGS)
+
+test-long: .venv/ready  ## every strategy in every world, the large fleets
+	@.venv/bin/pytest -m 'long' $(ARGS)
+
+test-crash: .venv/ready  ## SIGKILL of the deployer at every write to a real cluster
+	@.venv/bin/pytest -m cluster -k killed tests/test_kubernetes $(ARGS)
+
+kind-up: .venv/ready  ## the kind cluster that scenarios use
+	@.venv/bin/python -m scenarios.worlds.kind_cluster up
+
+kind-down: .venv/ready  ## delete it
+	@.venv/bin/python -m scenarios.worlds.kind_cluster down
+
+study-drain: .venv/ready  ## drain policies compared in simulation, docs/study-drain.md: about 8 minutes
+	@.venv/bin/python -m scenarios.study_drain
 
 notebooks: .venv/ready  ## execute every notebook
 	@.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[notebooks]'

@@ -69,6 +69,8 @@ class Admin:
 
     def _ready(self, _: str) -> Answer:
         because = self._gateway.not_ready_because
+        if not because:
+            self._gateway.found_ready()
         return _text(because, HTTPStatus.SERVICE_UNAVAILABLE) if because else _text("ready")
 
     def _drain(self, query: str) -> Answer:

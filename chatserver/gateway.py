@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from functools import cached_property
 
 from chatserver.backend import Backend
@@ -15,6 +16,7 @@ from chatserver.pages import Pages
 from chatserver.wheel import Wheel
 
 TICK_S = 0.25
+CRASH_EXIT_CODE = 70  # EX_SOFTWARE: an error of its own
 FINISH_TIMEOUT_S = 1.0
 """How long clients may take to answer the last closing handshake before the process exits without them."""
 
@@ -39,6 +41,7 @@ class Gateway:
         self._server: asyncio.Server | None = None
         self._watch: asyncio.Task[None] | None = None
         self._finishing = False
+        self._crash: asyncio.TimerHandle | None = None
 
     @cached_property
     def pages(self) -> Pages:
@@ -59,7 +62,7 @@ class Gateway:
     async def stop(self) -> None:
         """Release what `start` took; connections that are left are cut."""
         self._stop_listening()
-        for timer in (self._tick, self._look_again):
+        for timer in (self._tick, self._look_again, self._crash):
             if timer is not None:
                 timer.cancel()
         for connection in list(self.connections):
@@ -82,6 +85,11 @@ class Gateway:
         if self.life.quit:
             return "quitting"
         return "" if self.backend.reachable else "the XMPP server cannot be reached"
+
+    def found_ready(self) -> None:
+        """A readiness probe has passed; for a release that is to crash, the time runs from the first one."""
+        if self.options.crash_after_s is not None and self._crash is None:
+            self._crash = self.loop.call_later(self.options.crash_after_s, os._exit, CRASH_EXIT_CODE)
 
     def sigterm(self) -> None:
         """SIGTERM."""

@@ -11,6 +11,7 @@ import re
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from chatserver.lifecycle import OnDeselected, OnSigterm, Policy
@@ -46,6 +47,8 @@ class Options:
     ping_interval_s: float
     silent_intervals: int
     max_frame_bytes: int
+    deselected_file: Path | None  # a pod label's value, as the Downward API writes it; None: not watched
+    crash_after_s: float | None  # a release that is broken on purpose; None: it is not
     policy: Policy
     password: str  # "": any
     logins_per_s: float  # 0: no limit
@@ -181,12 +184,29 @@ _FLAGS = (
         "g", "on-deselected", "MODE", OnDeselected, "leave_when_empty", "leave_when_empty, pace or nothing"
     ),
     _Flag(
+        "g",
+        "deselected-file",
+        "PATH",
+        Path,
+        "",
+        "file with a label's value (Downward API): not empty and not false acts as POST /deselected, else "
+        "as its DELETE",
+    ),
+    _Flag(
         "g", "linger", "TIME", duration_s, "2s", "how long to go on accepting after SIGTERM or /deselected"
     ),
     _Flag(
         "g", "grace", "TIME", duration_s, "30s", "when SIGKILL follows SIGTERM; all is closed 1.5 s before"
     ),
     _Flag("g", "per-s", "RATE", _pace, "10", "clients to ask a second where a request names no rate"),
+    _Flag(
+        "g",
+        "crash-after",
+        "TIME",
+        _positive_s,
+        "",
+        "break on purpose: end without a word so long after it was first found ready",
+    ),
     _Flag("x", "password", "TEXT", str, "", "shared by all users; empty: any password will do"),
     _Flag("x", "logins-per-s", "RATE", _rate, "0", "logins wait their turn beyond this rate; 0: no limit"),
     _Flag(
@@ -249,6 +269,8 @@ def _options(values: dict[str, Any]) -> Options:
     )
     if values["program"] == "all":
         values["backend"] = values["xmpp"]
+    for optional in ("deselected_file", "crash_after"):
+        values[optional] = values[optional] or None
     values["pod"] = values["pod"] or re.sub("[^0-9A-Za-z.-]", "-", socket.gethostname())
     known = {field.name for field in fields(Options)}
     named = {name if name in known else f"{name}_s": value for name, value in values.items()}

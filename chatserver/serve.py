@@ -35,6 +35,7 @@ def serve(options: Options) -> int:
 
 
 async def _gateway(options: Options) -> None:
+    from chatserver import deselection
     from chatserver.admin import Admin
     from chatserver.gateway import Gateway
 
@@ -54,6 +55,11 @@ async def _gateway(options: Options) -> None:
             f"gateway {options.pod} of release {options.release} at ws://{address}/xmpp-websocket, "
             f"admin at http://{admin_address}/, XMPP server at {backend or options.backend}"
         )
+        if options.deselected_file is not None:
+            watching = loop.create_task(
+                deselection.watch(options.deselected_file, gateway.deselect, gateway.select)
+            )
+            stack.callback(watching.cancel)
         await gateway.finished.wait()
 
 

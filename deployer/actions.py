@@ -68,9 +68,10 @@ class MarkForDeletion:
 
 @dataclass(frozen=True, slots=True)
 class NotifyDeselected:
-    """Tell pods that they are no longer selected (the hook)."""
+    """Tell pods that they are no longer selected (the hook), or with `undo` that they are to serve again."""
 
     pods: tuple[str, ...]
+    undo: bool = False
     because: str = ""
 
 

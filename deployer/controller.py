@@ -122,7 +122,7 @@ def _counted(cluster: Cluster, fleet: Fleet, asked: Iterable[Deployment]) -> Fle
     # A pod that has no node yet has no address either.
     there = [p.name for p in fleet.pods if p.deployment in names and p.state is not PodState.PENDING]
     counts = cluster.ask(there)
-    pods = tuple(replace(p, count=counts[p.name]) if p.name in counts else p for p in fleet.pods)
+    pods = tuple(p.counted(counts[p.name]) if p.name in counts else p for p in fleet.pods)
     return replace(fleet, pods=pods)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 
 Release = str
 """The first six characters of a git SHA; its colour too."""
@@ -55,6 +56,22 @@ class Pod:
     node: str | None = None
     deletion_cost: int = 0
     count: Count | None = None
+
+    def counted(self, count: Count | None) -> Pod:
+        """The pod with what it says; `dataclasses.replace` would take five times as long."""
+        return Pod(
+            self.name,
+            self.deployment,
+            self.release,
+            self.state,
+            self.created_s,
+            self.ready_since_s,
+            self.terminating_since_s,
+            self.restarts,
+            self.node,
+            self.deletion_cost,
+            count,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +167,7 @@ class Limits:
     capacity_pods: int | None = None  # what the nodes hold at most; None: unknown
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Fleet:
     """One app on one cluster, as seen at one moment."""
 
@@ -169,7 +186,7 @@ class Fleet:
         """The queue of requests without an outcome, oldest first."""
         return tuple(r for r in self.requests if r.outcome is None)
 
-    @property
+    @cached_property
     def goal(self) -> Request | None:
         """The request that decides what is wanted: the newest open one, else the newest done one."""
         for wanted in (None, Outcome.DONE):

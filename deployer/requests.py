@@ -60,6 +60,12 @@ def rollback_due(fleet: Fleet, selects_release: bool, after_crashes: int) -> Rel
     return None
 
 
+def previous_release(fleet: Fleet) -> Release | None:
+    """The release that served before the present one; None where there is none."""
+    done = [request.release for request in fleet.requests if request.outcome is Outcome.DONE]
+    return next((release for release in reversed(done) if release != done[-1]), None)
+
+
 def _reached(fleet: Fleet, request: Request, selects_release: bool, overtaken: bool) -> bool:
     found = fleet.deployments_of(request.release)
     if not selects_release:

@@ -90,6 +90,7 @@ class Users:
         self._loop = gevent.get_hub().loop
         self._lines: dict[int, _Line] = {}
         self._leaving: set[_Line] = set()
+        self._silent: list[_Line] = []  # left without a word; nothing is read from them or sent to them
         self._steps: deque[Step] = deque()
         self._refused: deque[_Line] = deque()
         self._ended = False
@@ -135,7 +136,7 @@ class Users:
             if watcher is not None:
                 watcher.stop()
                 watcher.close()
-        for line in [*self._lines.values(), *self._leaving]:
+        for line in [*self._lines.values(), *self._leaving, *self._silent]:
             self._hang_up(line)
 
     # The loop's callbacks: each does its bit, then all that follows from it, then sets the alarm anew.
@@ -341,7 +342,11 @@ class Users:
     def _leave(self, step: Leave) -> None:
         line = self._lines.pop(step.place)
         line.place = None
-        if line.client.leave():
+        if step.silently:
+            if line.watcher is not None:
+                line.watcher.stop()
+            self._silent.append(line)
+        elif line.client.leave():
             line.expires_s = self._clock() + _GOODBYE_S
             self._leaving.add(line)
             self._write(line)

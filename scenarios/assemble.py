@@ -46,9 +46,14 @@ def tables_of(raw: Raw, selects_release: bool, level: Level) -> dict[str, pl.Dat
 
 
 def finish(tables: Mapping[str, pl.DataFrame], duration_s: float, level: Level) -> dict[str, pl.DataFrame]:
-    """Add what is derived: who ended each pod and each connection, and the series; keep what the level keeps."""
+    """Add what is derived: who ended each pod and each connection, and the series; keep what the level keeps.
+
+    Where the tables have their series already, their connections are those of the level already.
+    """
     pods = attribute(tables["pods"], tables["deploys"], tables["events"])
     connections = classify_losses(tables["connections"], pods, tables["events"])
+    if "series" in tables:
+        return {**tables, "pods": pods, "connections": connections}
     series = series_of(connections, duration_s)
     return {**tables, "pods": pods, "connections": kept(connections, level), "series": series}
 

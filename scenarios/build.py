@@ -41,6 +41,7 @@ def behaviour_of(spec: Spec) -> Behaviour:
             ramp_per_s=spec.users.ramp,
             connect_timeout_s=spec.users.connect_timeout,
             messages_per_min=spec.users.messages_per_min,
+            vanish_ratio=share_of(spec.users.vanish),
         )
     except ValueError as error:
         raise SpecError(f"users: {error}") from None
@@ -110,6 +111,8 @@ def setup_of(spec: Spec, strategy: str) -> Setup:
         limits=limits_of(spec),
         drain=drain_of(spec),
         initial=spec.releases()[0],
+        level=setup.Level(spec.record),
+        crowd=setup.CrowdKind(spec.crowd),
         server=setup.ServerSetup(
             login_cpu_s=server.login_cpu,
             backlog=server.backlog,
@@ -117,6 +120,8 @@ def setup_of(spec: Spec, strategy: str) -> Setup:
             backend_logins_per_s=server.backend_logins_per_s,
             on_sigterm=setup.Sigterm(server.on_sigterm),
             linger_s=server.linger,
+            on_deselected=setup.Deselected(server.on_deselected),
+            ping_interval_s=server.ping_interval,
             pace_per_s=server.pace_per_s,
         ),
         network=setup.NetworkSetup(sync_period_s=spec.network.sync_period),
@@ -137,14 +142,17 @@ def setup_of(spec: Spec, strategy: str) -> Setup:
 
 
 def frames_of(outcome: Outcome) -> dict[str, pl.DataFrame]:
-    """The tables of a simulated run, but `series`."""
+    """The tables of a simulated run; `series` only where it was counted during the run."""
     kinds = {"run_start": RUN_START, "run_end": RUN_END}
     events = _frame("events", outcome.events)
+    counted = {} if outcome.series is None else {"series": outcome.series}
+    rows = outcome.connections
     return {
-        "connections": _frame("connections", outcome.connections),
+        **counted,
+        "connections": rows if isinstance(rows, pl.DataFrame) else _frame("connections", rows),
         "pods": _frame("pods", outcome.pods),
         "deploys": _frame("deploys", outcome.deploys),
-        "samples": _frame("samples", outcome.samples),
+        "samples": outcome.samples.table(),
         "actions": action_rows(outcome.actions),
         "verdicts": verdict_rows(outcome.verdicts),
         "events": events.with_columns(pl.col("kind").replace(kinds)),

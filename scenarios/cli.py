@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
+from scenarios import cli_own, cli_plan
 from scenarios.errors import Exit, RecordError, Stop
 
 app = typer.Typer(
@@ -73,6 +75,19 @@ def run(
             parser=_whole(0, 65535), metavar="PORT", help="front port in the local world; 0: any free one"
         ),
     ] = 0,
+    context: Annotated[
+        str | None, typer.Option(help="world current: of the kubeconfig; left out: its current one")
+    ] = None,
+    image: Annotated[
+        str | None, typer.Option(help="worlds kind and current: of the chat service; kind builds its own")
+    ] = None,
+    front: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="world current: where users reach the Service")
+    ] = None,
+    kind_image: Annotated[
+        str | None, typer.Option(help="world kind: of the nodes; else DRAINBOW_KIND_IMAGE, else kind's own")
+    ] = None,
+    recreate: Annotated[bool, typer.Option("--recreate", help="world kind: make its cluster anew")] = False,
     out: Out = RUNS,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -80,13 +95,11 @@ def run(
     """Run a scenario: deploy under real users (or simulated ones), and report what it did to them."""
     from scenarios.run import Options, run_scenario
     from scenarios.show import print_finished
+    from scenarios.worlds import Where
 
-    finished = run_scenario(
-        scenario,
-        strategy,
-        world,
-        Options(settings=tuple(set_), seed=seed, port=port, out=out, quiet=quiet or as_json),
-    )
+    where = Where(context, image, front, kind_image, recreate)
+    options = Options(tuple(set_), seed, port, out, quiet or as_json, where)
+    finished = run_scenario(scenario, strategy, world, options)
     if as_json:
         print(json.dumps({"run_dir": str(finished.folder), **finished.summary}, indent=1))
     else:
@@ -140,6 +153,9 @@ def compare(
     world: Annotated[str | None, typer.Option(help="sim, local, kind or current")] = None,
     set_: Settings = [],  # noqa: B006
     seed: Seed = None,
+    figures: Annotated[
+        bool, typer.Option("--figures", help="write each picture as PNG and SVG too, every number as CSV")
+    ] = False,
     out: Out = RUNS,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -154,7 +170,7 @@ def compare(
     else:
         options = Options(settings=tuple(set_), seed=seed, out=out, quiet=quiet or as_json)
         finished = [run_scenario(scenario, name, world, options) for name in dict.fromkeys(strategy)]
-    page = compare_runs([one.folder for one in finished], out)
+    page = compare_runs([one.folder for one in finished], out, figures)
     if as_json:
         document = {
             "page": str(page),
@@ -169,12 +185,28 @@ def compare(
 @app.command()
 def report(
     folder: Annotated[Path, typer.Argument(help="a run folder")],
+    figures: Annotated[
+        bool,
+        typer.Option(
+            "--figures", help="write each picture as PNG and SVG too, every number as CSV, to figures/ in it"
+        ),
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make summary.json and report.html of a run again, from its tables."""
     from scenarios.run import remake
     from scenarios.show import print_finished
 
-    print_finished(Console(), [remake(folder)])
+    finished = remake(folder)
+    if figures:
+        from scenarios.record import read_record
+        from scenarios.report.files import write_run_figures
+
+        write_run_figures(folder, read_record(folder), finished.summary)
+    if as_json:
+        print(json.dumps({"run_dir": str(finished.folder), **finished.summary}, indent=1))
+    else:
+        print_finished(Console(), [finished])
 
 
 @app.command()
@@ -187,20 +219,42 @@ def clean(out: Out = RUNS, as_json: AsJson = False) -> None:
         print(json.dumps({"removed": taken}, indent=1))
     else:
         for what in taken:
-            print(f"removed {what}")
-        print(f"{len(taken)} leftovers of killed runs removed" if taken else "nothing was left behind")
+            print(what)
+        print("that was all that killed runs had left" if taken else "nothing was left behind")
 
 
 @app.command()
-def doctor(as_json: AsJson = False) -> None:
+def doctor(
+    data_plane: Annotated[
+        bool,
+        typer.Option("--data-plane", help="try on a cluster what a selector switch does to live connections"),
+    ] = False,
+    image: Annotated[
+        str | None, typer.Option(help="with --data-plane: one with Python 3; python:3.11-slim if left out")
+    ] = None,
+    context: Annotated[
+        str | None, typer.Option(help="with --data-plane: of the kubeconfig; left out: its current one")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """What is here: which worlds can run on this machine, and what the others lack."""
     from scenarios.housekeeping import examine, print_examination
 
+    if data_plane:
+        answer = cli_own.probe_data_plane(
+            image or "python:3.11-slim", context, lambda text: print(text, file=sys.stderr)
+        )
+        print(json.dumps(asdict(answer), indent=1) if as_json else "\n".join(answer.lines()))
+        raise typer.Exit(Exit.DONE)
     findings = examine()
     if as_json:
         print(json.dumps([finding.as_json() for finding in findings], indent=1))
     else:
         print_examination(Console(), findings)
+
+
+cli_plan.register(app)
+cli_own.register(app)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.text import Text
 
 from scenarios.errors import UserMistake
-from scenarios.spec.units import cpus, duration_s, memory_bytes, share_or_count
 
 if TYPE_CHECKING:
     from scenarios.plan import Plan, Service
@@ -40,16 +39,30 @@ def _read(reader: Callable[[Any], V]) -> Callable[[Any], V]:
     return read
 
 
+def _units() -> Any:
+    """`scenarios.spec.units`, which loads what `--help` has no need of."""
+    from scenarios.spec import units
+
+    return units
+
+
+def _duration_s(text: str) -> float:
+    return _units().duration_s(text)  # type: ignore[no-any-return]
+
+
 def _cpu(text: str) -> float:
-    return cpus(text if text.endswith("m") else float(text))
+    found: float = _units().cpus(text if text.endswith("m") else float(text))
+    return found
 
 
 def _memory(text: str) -> float:
-    return memory_bytes(float(text) if text.replace(".", "", 1).isdigit() else text)
+    found: float = _units().memory_bytes(float(text) if text.replace(".", "", 1).isdigit() else text)
+    return found
 
 
 def _share(text: str) -> int | str:
-    return share_or_count(int(text) if text.isdecimal() else text)
+    found: int | str = _units().share_or_count(int(text) if text.isdecimal() else text)
+    return found
 
 
 USERS, FLEET, DRAIN, OUTPUT = "Users", "Fleet", "Deploys and drains", "Output"
@@ -86,7 +99,7 @@ def plan(
     reconnect_base: Annotated[
         float | None,
         typer.Option(
-            parser=_read(duration_s),
+            parser=_read(_duration_s),
             metavar="DURATION",
             rich_help_panel=USERS,
             help="clients wait up to so long before they come back, spread evenly [1s]",
@@ -136,7 +149,7 @@ def plan(
     startup: Annotated[
         float | None,
         typer.Option(
-            parser=_read(duration_s),
+            parser=_read(_duration_s),
             metavar="DURATION",
             help="until all pods of a release are ready [10s]",
             rich_help_panel=FLEET,
@@ -157,7 +170,7 @@ def plan(
     drain: Annotated[
         float | None,
         typer.Option(
-            parser=_read(duration_s),
+            parser=_read(_duration_s),
             metavar="DURATION",
             rich_help_panel=DRAIN,
             help="what old releases get under a fixed time [until most are empty]",
@@ -166,7 +179,7 @@ def plan(
     deadline: Annotated[
         float | None,
         typer.Option(
-            parser=_read(duration_s),
+            parser=_read(_duration_s),
             metavar="DURATION",
             rich_help_panel=DRAIN,
             help="after which they go, where they wait for users [48h]",

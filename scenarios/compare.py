@@ -11,17 +11,21 @@ from scenarios.errors import UserMistake
 from scenarios.record import read_record
 
 
-def compare_runs(folders: Sequence[Path], out: Path) -> Path:
+def compare_runs(folders: Sequence[Path], out: Path, figures: bool = False) -> Path:
     """Write `compare-<time>.html` beside the runs and return its path.
 
-    Raises RecordError for what is no run folder, UserMistake when the page cannot be written.
+    With `figures`, a folder `compare-<time>` too: each picture as PNG and SVG, every number as CSV. Raises
+    RecordError for what is no run folder, UserMistake when the page cannot be written.
     """
-    from scenarios.report.pages import compare_page
+    from scenarios.report.comparison import compare_page
+    from scenarios.report.files import write_compare_figures
+    from scenarios.report.groups import grouped
 
     records = [read_record(folder) for folder in folders]
     summaries = [json.loads((folder / "summary.json").read_text(encoding="utf-8")) for folder in folders]
-    page = compare_page(records, summaries, [str(folder) for folder in folders])
-    path = out / f"compare-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}.html"
+    names = [str(folder) for folder in folders]
+    page = compare_page(records, summaries, names)
+    path = _free(out / f"compare-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}.html")
     part = path.with_suffix(".part")
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -29,4 +33,15 @@ def compare_runs(folders: Sequence[Path], out: Path) -> Path:
         part.replace(path)
     except OSError as error:
         raise UserMistake(f"cannot write {path}: {error.strerror}; give another folder by --out") from None
+    if figures:
+        write_compare_figures(path.with_suffix(""), grouped(records, summaries, names))
     return path
+
+
+def _free(path: Path) -> Path:
+    """Two comparisons may be made in one second."""
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_stem(f"{path.stem}-{number}")
+    return free

@@ -38,19 +38,27 @@ class Finding:
 
 
 def clean_up(root: Path) -> list[str]:
-    """End processes and remove folders of runs whose runner is gone; says what was removed."""
-    removed = []
+    """End processes, and remove folders, sockets and namespaces, of runs whose runner is gone.
+
+    Says what was removed, and what could not be.
+    """
+    from deployer.clusters.local import leftovers as local
+    from scenarios.worlds import Where, leftovers
+
+    said = []
     for process in _orphans():
         try:
             name = " ".join(process.cmdline())[:80]
             process.kill()
-            removed.append(f"process {process.pid} ({name})")
+            said.append(f"process {process.pid} ({name})")
         except psutil.Error:
             continue
+    said += [str(path) for path in local.clean()]
+    said += leftovers.remove_left(root, Where().kind_name)
     for folder in abandoned(root):
         shutil.rmtree(folder)
-        removed.append(str(folder))
-    return removed
+        said.append(str(folder))
+    return said
 
 
 def _orphans() -> list[psutil.Process]:
@@ -77,8 +85,8 @@ def examine() -> list[Finding]:
         _processors(),
         _descriptors(),
         _loopback(),
-        _docker(),
-        _tool("kind", ["kind", "version"], "install kind, or use --world local"),
+        docker(),
+        kind_tool(),
         _tool("kubectl", ["kubectl", "version", "--client"], "install kubectl to look into clusters by hand"),
     ]
 
@@ -92,6 +100,7 @@ def print_examination(console: Console, findings: Sequence[Finding]) -> None:
     console.print(table)
     ok = {finding.what: finding.ok for finding in findings}
     worlds = ["sim"] + (["local"] if ok["loopback addresses"] and ok["file descriptors"] else [])
+    worlds += ["kind"] if ok["Docker"] and ok["kind"] else []
     console.print(f"worlds that can run here: {', '.join(worlds)}")
 
 
@@ -126,7 +135,8 @@ def _loopback() -> Finding:
     return Finding("loopback addresses", True, "127.0.0.0/8")
 
 
-def _docker() -> Finding:
+def docker() -> Finding:
+    """Whether Docker is installed and its engine answers."""
     way_out = "install Docker Engine and start it, or use --world local"
     if shutil.which("docker") is None:
         return Finding("Docker", False, "no docker command", way_out)
@@ -134,6 +144,11 @@ def _docker() -> Finding:
     if asked is None or asked.returncode != 0:
         return Finding("Docker", False, "docker is installed, its engine does not answer", way_out)
     return Finding("Docker", True, asked.stdout.strip())
+
+
+def kind_tool() -> Finding:
+    """Whether kind is installed."""
+    return _tool("kind", ["kind", "version"], "install kind, or use --world local")
 
 
 def _tool(name: str, command: Sequence[str], way_out: str) -> Finding:

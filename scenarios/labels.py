@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from scenarios.thresholds import METRICS
+
+_LONG_S = 2 * 3600
+"""Seconds are written as hours from here on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +76,28 @@ SECTIONS: tuple[tuple[str, tuple[Label, ...]], ...] = (
 LABELS: dict[str, Label] = {label.key: label for _, labels in SECTIONS for label in labels}
 
 
-def written(label: Label, value: float | int | None) -> str:
-    """The value as a person reads it, with its unit; a dash where it is null."""
+def written(label: Label, value: float | int | None, several: bool = False) -> str:
+    """The value as a person reads it, with its unit; a dash where it is null. A mean of several has a decimal.
+
+    Two hours of seconds or more are written in hours.
+    """
     if value is None:
         return "–"
+    if label.unit == "s" and abs(value) >= _LONG_S:
+        return f"{value / 3600:,.1f} h"
     shown = value * 100 if label.unit == "%" else value
-    number = f"{shown:,.{label.digits}f}"
+    number = f"{shown:,.{max(label.digits, 1) if several else label.digits}f}"
     if label.unit == "$":
         return f"${number}"
     return f"{number} {label.unit}" if label.unit else number
 
 
-def best(label: Label, values: list[float | int | None]) -> float | int | None:
+def hint(label: Label) -> str:
+    """What the metric means, with its key in summary.json."""
+    return f"{label.key}: {METRICS[label.key]}"
+
+
+def best(label: Label, values: Sequence[float | int | None]) -> float | int | None:
     """The winning value among runs; None where nothing is to be won."""
     known = [value for value in values if value is not None]
     if label.better is None or len(known) < 2 or min(known) == max(known):

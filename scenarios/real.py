@@ -25,6 +25,8 @@ from scenarios.worlds import Event, Harvest, RealWorld
 READY_WITHIN_S = 180.0
 """The first release must be ready within this time; the machine may be slow, the cluster cold."""
 TICK_S = 0.25
+RETRY_S = 1.0
+"""A deploy or fault that needs the API server while that is away is tried again after so long."""
 FEW_PODS = 32
 """Up to so many pods are asked every second, more of them every five."""
 
@@ -128,8 +130,13 @@ def _measure(
             load.zero(zero_s)
             events.append(Event(zero_s, RUN_START, ""))
             show.phase("measuring")
-            for moment in _agenda(moments, zero_s, duration_s, world, load, show, events, interrupts):
-                events.extend(_do(world, moment, show, zero_s))
+            order = [(moment.at_s, number, moment) for number, moment in enumerate(moments)]
+            heapq.heapify(order)
+            for moment in _agenda(order, zero_s, duration_s, world, load, show, events, interrupts):
+                try:
+                    events.extend(_do(world, moment, show, zero_s))
+                except ClusterUnreachable:  # as a person would, try again
+                    heapq.heappush(order, (time.time() - zero_s + RETRY_S, moments.index(moment), moment))
         except KeyboardInterrupt:
             interrupted = True
             show.note("interrupted: ending the run and keeping what was measured")
@@ -145,7 +152,7 @@ def _measure(
 
 
 def _agenda(
-    moments: Sequence[Moment],
+    order: list[tuple[float, int, Moment]],
     zero_s: float,
     duration_s: float,
     world: RealWorld,
@@ -154,9 +161,9 @@ def _agenda(
     events: list[Event],
     interrupts: Interrupts,
 ) -> Iterator[Moment]:
-    """Each moment when its time has come; in between, the processes are looked after and the picture drawn."""
-    order = [(moment.at_s, number, moment) for number, moment in enumerate(moments)]
-    heapq.heapify(order)
+    """Each moment of the heap when its time has come; in between, the processes are looked after and the
+    picture drawn.
+    """
     while (t_s := time.time() - zero_s) < duration_s:
         interrupts.check()
         if order and order[0][0] <= t_s:

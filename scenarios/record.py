@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 
 import polars as pl
 
+from scenarios.columns import MEANINGS
 from scenarios.errors import RecordError as RecordError
 
 SCHEMA = 1
@@ -34,81 +35,14 @@ Level = Literal["full", "lost", "series"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 
 TABLES: Mapping[str, Mapping[str, pl.DataType]] = {
-    # One row an attempt to connect.
-    "connections": {
-        "user": pl.String(),
-        "attempt": pl.Int64(),  # of this user, in order
-        "reason": pl.String(),  # arrival | reconnect
-        "t_request_s": pl.Float64(),
-        "t_open_s": pl.Float64(),  # websocket handshake finished; TCP alone is not open
-        "t_ready_s": pl.Float64(),  # logged in
-        "t_close_s": pl.Float64(),  # null: still open at the end (censored)
-        "release": pl.String(),  # null: never reached a pod
-        "pod": pl.String(),
-        "closed_by": pl.String(),  # user | server | pod_gone | network | never_opened | run_end
-        "failure": pl.String(),  # refused | connect_timeout | handshake | login | null
-        "close_code": pl.Int64(),
-        "messages_sent": pl.Int64(),
-        "messages_lost": pl.Int64(),
-    },
-    "pods": {
-        "pod": pl.String(),
-        "release": pl.String(),
-        "deployment": pl.String(),
-        "node": pl.String(),
-        "t_created_s": pl.Float64(),
-        "t_ready_s": pl.Float64(),  # the first time
-        "t_terminating_s": pl.Float64(),
-        "t_gone_s": pl.Float64(),
-        "why": pl.String(),  # "deploy 2" | "scale-down deploy 2" | "fault kill_pod" | "end" | null
-    },
-    "deploys": {
-        "deploy": pl.Int64(),
-        "release": pl.String(),
-        "kind": pl.String(),  # initial | deploy | rollback
-        "t_requested_s": pl.Float64(),
-        "t_selected_s": pl.Float64(),
-        "waited_s": pl.Float64(),
-        "t_drained_s": pl.Float64(),  # this and the next: of the release that it replaced
-        "t_deleted_s": pl.Float64(),
-        "outcome": pl.String(),  # done | refused | blocked | superseded | failed | null: under way at the end
-        "reason": pl.String(),
-    },
-    "samples": {
-        "t_s": pl.Float64(),
-        "pod": pl.String(),
-        "open_connections": pl.Int64(),  # by the pod's own word; null: it could not be asked
-    },
-    "actions": {"t_s": pl.Float64(), "action": pl.String(), "reason": pl.String()},
-    "verdicts": {
-        "t_s": pl.Float64(),
-        "release": pl.String(),
-        "decision": pl.String(),  # keep | drained | overdue | unknown
-        "reason": pl.String(),
-        "evidence": pl.String(),  # JSON
-    },
-    "events": {"t_s": pl.Float64(), "kind": pl.String(), "target": pl.String()},
-    # Bins of one second; a bin in which a release has nothing is left out.
-    "series": {
-        "t_s": pl.Float64(),  # the bin's start
-        "release": pl.String(),  # null: attempts that never reached a pod
-        "open": pl.Int64(),  # connections open at the bin's start
-        "arrivals": pl.Int64(),
-        "reconnect_requests": pl.Int64(),
-        "logins": pl.Int64(),
-        "user_closes": pl.Int64(),
-        "forced_closes": pl.Int64(),
-    },
+    name: {column: one.type for column, one in table.columns.items()} for name, table in MEANINGS.items()
 }
 """Every table's columns, in order, with their types."""
 
 EXTRA: Mapping[str, Mapping[str, pl.DataType]] = {
-    "connections": {
-        "how": pl.String(),  # as the socket told it: close_frame | eof | reset | timeout
-        "t_end_s": pl.Float64(),  # when this user's wish to be online ends; null: never
-        "gave_up": pl.Boolean(),  # this attempt was the last that the reconnect policy allowed
-    },
-    "pods": {"t_scheduled_s": pl.Float64()},  # got a node
+    name: {column: one.type for column, one in table.extra.items()}
+    for name, table in MEANINGS.items()
+    if table.extra
 }
 """Columns that a world may add. Where one is missing it reads as null, and what needs it is null."""
 

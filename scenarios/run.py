@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,18 @@ from scenarios import build
 from scenarios.assemble import finish, tables_of
 from scenarios.errors import Exit, UserMistake
 from scenarios.folders import RECORD, name_of, new_run
+from scenarios.housekeeping import docker, kind_tool
 from scenarios.interrupts import Interrupts
 from scenarios.load import Load, peak_users
 from scenarios.metrics import summarise, summary_json
+from scenarios.notes import notes_of
 from scenarios.progress import Progress, for_person
 from scenarios.real import Moment, run_real
 from scenarios.record import Record, RecordError, read_record, record_of, write_record
 from scenarios.spec import SpecError, compressed, load, require_built
 from scenarios.spec.shape import Spec
 from scenarios.thresholds import missed
+from scenarios.worlds import RealWorld, Where
 from scenarios.worlds.local import LocalWorld, Plan, check_files
 
 
@@ -43,6 +46,7 @@ class Options:
     port: int = 0
     out: Path = Path("runs")
     quiet: bool = False
+    where: Where = field(default_factory=Where)  # the worlds on Kubernetes: which cluster, which image
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +94,8 @@ def read_spec(scenario: str, strategy: str, world: str, options: Options) -> Spe
     return spec
 
 
-def simulated(spec: Spec, strategy: str) -> dict[str, pl.DataFrame]:
-    """The tables of a simulated run; nothing is written."""
+def simulated(spec: Spec, strategy: str) -> tuple[dict[str, pl.DataFrame], list[str]]:
+    """The tables of a simulated run, and what to know of how they were made; nothing is written."""
     from sim.setup import SetupError
     from sim.world import simulate
 
@@ -99,13 +103,13 @@ def simulated(spec: Spec, strategy: str) -> dict[str, pl.DataFrame]:
         outcome = simulate(build.setup_of(spec, strategy))
     except SetupError as error:
         raise UserMistake(str(error)) from None
-    return finish(build.frames_of(outcome), spec.duration, spec.record)
+    return finish(build.frames_of(outcome), spec.duration, spec.record), list(outcome.notes)
 
 
 def run_in_memory(spec: Spec, strategy: str) -> Mapping[str, Any]:
     """The summary of a simulated run of which nothing is kept."""
     run = {"spec": spec.data(), "strategy": strategy, "world": "sim", "seed": spec.seed}
-    return summarise(record_of(run, simulated(spec, strategy)))
+    return summarise(record_of(run, simulated(spec, strategy)[0]))
 
 
 def read_finished(folder: Path) -> Finished:
@@ -146,13 +150,14 @@ def _run(scenario: str, spec: Spec, strategy: str, world: str, options: Options,
     with Interrupts() as interrupts, new_run(options.out, name) as (work, final):
         lived = spec if world == "sim" else compressed(spec)
         interrupted = False
+        notes: list[str] = []
         if world == "sim":
             show.phase("simulating")
             with interrupts.raising():
-                tables = simulated(lived, strategy)
+                tables, notes = simulated(lived, strategy)
             interrupts.defer()
         else:
-            tables, interrupted = _lived(lived, strategy, work, options, show, interrupts)
+            tables, interrupted = _lived(lived, strategy, world, work, options, show, interrupts)
         run = {
             "spec": lived.data(),
             "strategy": strategy,
@@ -161,12 +166,15 @@ def _run(scenario: str, spec: Spec, strategy: str, world: str, options: Options,
             "compress": spec.compress,
             "started_s": when_s,
             "interrupted": interrupted,
+            "notes": notes,
             "versions": _versions(),
             "git_commit": _git_commit(),
             "command": _command(scenario, strategy, world, options),
         }
         record = record_of(run, tables)
         summary = summarise(record)
+        run["notes"] = [*notes_of(lived, strategy, summary), *notes]
+        record = record_of(run, tables)
         show.phase("writing the report")
         texts = {"summary.json": summary_json(summary), "report.html": _page(record, summary)}
         write_record(work / RECORD, run, tables, texts)
@@ -176,7 +184,13 @@ def _run(scenario: str, spec: Spec, strategy: str, world: str, options: Options,
 
 
 def _lived(
-    spec: Spec, strategy: str, work: Path, options: Options, show: Progress, interrupts: Interrupts
+    spec: Spec,
+    strategy: str,
+    world: str,
+    work: Path,
+    options: Options,
+    show: Progress,
+    interrupts: Interrupts,
 ) -> tuple[dict[str, pl.DataFrame], bool]:
     deployed = build.strategy_of(spec, strategy)
     planned = spec.planned_deploys()
@@ -199,8 +213,20 @@ def _lived(
     ]
     behaviour = build.behaviour_of(spec)
     load = Load(behaviour, spec.seed, work)
-    raw = run_real(LocalWorld(plan), load, moments, spec.duration, show, interrupts)
+    raw = run_real(
+        _real_world(world, plan, options, show, interrupts), load, moments, spec.duration, show, interrupts
+    )
     return tables_of(raw, deployed.selects_release, spec.record), raw.interrupted
+
+
+def _real_world(
+    world: str, plan: Plan, options: Options, show: Progress, interrupts: Interrupts
+) -> RealWorld:
+    if world == "local":
+        return LocalWorld(plan)
+    from scenarios.worlds.kubernetes import open_world
+
+    return open_world(world, plan, options.where, show.phase, interrupts.raising)
 
 
 def _page(record: Record, summary: Mapping[str, Any]) -> str:
@@ -213,7 +239,10 @@ def _world(world: str | None) -> tuple[str, str]:
     """The world to run in, and why."""
     if world is not None:
         return world, "as asked"
-    return "local", "the embedded cluster: nothing to install"
+    lacking = [finding for finding in (docker(), kind_tool()) if not finding.ok]
+    if not lacking:
+        return "kind", "Docker and kind are here; --world local needs neither"
+    return "local", f"the embedded cluster, for {lacking[0].what} is not here: {lacking[0].found}"
 
 
 def _versions() -> dict[str, str]:

@@ -41,9 +41,13 @@ class VirtualCluster:
     ) -> None:
         self._env, self.state, self._shape, self._limits = env, state, shape, limits
         self._victims, self._crowd, self._proxy, self._changed = victims, crowd, proxy, changed
+        self._seen = state
+        self._fleet: Fleet | None = None  # the fleet of the state that was seen last
         self._due: Call | None = None
         self._due_s: float | None = None
         self._kubelet: Kubelet | None = None
+        self.down_until_s = -float("inf")  # out of reach before
+        self._held: list[Callable[[State, float], State]] = []
         self.requests: dict[int, Request] = {}  # each as last seen, forgotten ones too
 
     def run_pods_on(self, kubelet: Kubelet) -> None:
@@ -52,12 +56,16 @@ class VirtualCluster:
 
     def observe(self) -> Fleet:
         """The fleet now."""
-        return fleet_of(self.state, self._limits)
+        if self._fleet is None or self._seen is not self.state:
+            self._seen, self._fleet = self.state, fleet_of(self.state, self._limits)
+        return self._fleet
 
     def ask(self, pods: Iterable[str]) -> Mapping[str, Count | None]:
         """What each of these pods says; None for one without a process."""
-        serving = self._kubelet.serving() if self._kubelet else ()
-        return {pod: self._crowd.count(pod) if pod in serving else None for pod in pods}
+        serving = set(self._kubelet.serving() if self._kubelet else ())
+        pods = tuple(pods)
+        asked = tuple(pod for pod in pods if pod in serving)
+        return {**dict.fromkeys(pods), **dict(zip(asked, self._crowd.counts(asked), strict=True))}
 
     def act(self, action: Action) -> None:
         """Carry out one action."""
@@ -67,7 +75,7 @@ class VirtualCluster:
                 server.close_paced(action.per_s / len(servers))
         elif isinstance(action, NotifyDeselected):
             for server in self._servers(action.pods):
-                server.deselected()
+                (server.selected if action.undo else server.deselected)()
         self.write(lambda state, now_s: api.act(state, action, self._shape, now_s))
 
     def request(self, release: Release, kind: Kind) -> int:
@@ -77,8 +85,24 @@ class VirtualCluster:
         return number
 
     def write(self, change: Callable[[State, float], State]) -> None:
-        """One write to the API server, and what the controllers make of it."""
-        self._settle(change(self.state, self._env.now))
+        """One write to the API server, and what the controllers make of it; held back while it is away."""
+        if self._env.now < self.down_until_s:
+            self._held.append(change)
+        else:
+            self._settle(change(self.state, self._env.now))
+
+    def take_down(self, duration_s: float) -> None:
+        """The API server is away: nothing is written, nobody reconciles, routes and processes stay."""
+        self.down_until_s = max(self.down_until_s, self._env.now + duration_s)
+        Call(self._env, duration_s, self._back)
+
+    def _back(self) -> None:
+        if self._env.now < self.down_until_s:
+            return
+        held, self._held = self._held, []
+        for change in held:
+            self.write(change)
+        self._settle(self.state)
 
     def _servers(self, pods: Iterable[str]) -> list[ChatServer]:
         if self._kubelet is None:
@@ -112,4 +136,5 @@ class VirtualCluster:
 
     def _ring(self) -> None:
         self._due_s = None
-        self._settle(self.state)
+        if self._env.now >= self.down_until_s:
+            self._settle(self.state)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import simpy
 
 from deployer.fleet import Count, Release
 from loadgen.behaviour.attempts import Attempt
+
+if TYPE_CHECKING:
+    import polars as pl  # what a run of the oracle alone does without
 
 
 class Cut(StrEnum):
@@ -17,6 +21,19 @@ class Cut(StrEnum):
 
     SERVER = "server"  # the server closes each with 1012
     POD_GONE = "pod_gone"  # the process dies, the kernel resets what it held
+    BACKEND = "backend"  # the server lost the backend, and closes each with 1011
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What a crowd remembers of a run.
+
+    Either attempts in order of request, with Unix times, or the table `connections` with times since time
+    zero. `series` is None where it is to be counted from them.
+    """
+
+    connections: Sequence[Attempt] | pl.DataFrame
+    series: pl.DataFrame | None = None
 
 
 class Crowd(Protocol):
@@ -47,6 +64,10 @@ class Crowd(Protocol):
         """A pod's server accepts from now on; `emptied` is called whenever its last connection has left."""
         ...
 
+    def watch(self, pod: str) -> None:
+        """From now on `emptied` has to be called in time; before, it may be left out."""
+        ...
+
     def stop_listening(self, pod: str) -> None:
         """A pod's server refuses new connections from now on, those that wait in its backlog too."""
         ...
@@ -58,7 +79,19 @@ class Crowd(Protocol):
     def pace(self, pod: str, per_s: float, newcomers: bool) -> None:
         """A pod asks its clients to leave, oldest first: one now, the next 1/per_s later … until all have.
 
-        Without `newcomers` only those are asked who are connected now. A new rate replaces the old one.
+        Without `newcomers` only those are asked who are connected now. A new rate replaces the old one, and
+        0 ends the asking.
+        """
+        ...
+
+    def lose_backend(self, until_s: float) -> None:
+        """The backend is away up to this moment: servers close all connections, and each that wants in."""
+        ...
+
+    def freeze(self, pod: str, until_s: float) -> None:
+        """A pod stands still up to this moment: the kernel still accepts for it, but nobody answers.
+
+        Its clients find out one by one, each at its next sign of life, and come back elsewhere.
         """
         ...
 
@@ -66,6 +99,26 @@ class Crowd(Protocol):
         """What a pod's server would say of itself now."""
         ...
 
-    def end(self) -> Sequence[Attempt]:
-        """The run is over: all attempts in order of request, open ones censored; Unix seconds."""
+    def counts(self, pods: Sequence[str]) -> Sequence[Count]:
+        """As `count`, of many."""
+        ...
+
+    def open_connections(self, pods: Sequence[str]) -> Sequence[int]:
+        """How many connections each of these has now."""
+        ...
+
+    def ahead(self, until_s: float) -> float | None:
+        """The world's next event is at this moment: a crowd that keeps its own events lives up to it.
+
+        It returns the moment, this one at the latest, at which `tell` is to be called, and has stopped
+        there; None: there is nothing to tell.
+        """
+        ...
+
+    def tell(self) -> None:
+        """The moment that `ahead` gave has come: the crowd calls `emptied`, or `online` happens."""
+        ...
+
+    def end(self) -> Log:
+        """The run is over; what is open is censored."""
         ...

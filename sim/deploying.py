@@ -28,6 +28,7 @@ class Deployer:
         self._next: Call | None = None
         self._next_s = float("inf")
         self._down_until_s = -float("inf")
+        self._backoff_s = controller.FIRST_BACKOFF_S  # of looks at a cluster that is out of reach
         self.journal = MemoryJournal()
 
     def changed(self) -> None:
@@ -53,6 +54,11 @@ class Deployer:
 
     def _step(self) -> None:
         self._next_s = float("inf")
+        if self._env.now < self._cluster.down_until_s:
+            self._wake_at(self._env.now + self._backoff_s)
+            self._backoff_s = min(2 * self._backoff_s, controller.LAST_BACKOFF_S)
+            return
+        self._backoff_s = controller.FIRST_BACKOFF_S
         step = controller.step(self._cluster, self._strategy, self._drain, self._env.now, self.journal)
         if step.look_again_s is not None:
             self._wake_at(step.look_again_s)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import simpy
 
+from deployer.clusters.controlplane import api
 from deployer.clusters.controlplane import kubelet as reports
 from deployer.clusters.controlplane.objects import Order, PodObject, StartPod, State
 from deployer.fleet import Release
@@ -17,6 +19,13 @@ from sim.crowd import Crowd
 from sim.pods import ChatServer, Phase
 from sim.setup import Bad, Setup
 
+CRASH_AFTER_S = 5.0
+"""A release that crashes after the switch does so this long after a readiness probe found it."""
+NODE_NOT_READY_S = 40.0
+"""A node that has not been heard of for so long is not ready, nor are its pods (node-monitor-grace-period) …"""
+EVICTED_S = 300.0
+"""… and so much later its pods are deleted (the default tolerations)."""
+LOST = "node lost"
 FAILURES = 3
 """Readiness probes in a row that must fail before a pod is not ready (Kubernetes' default)."""
 
@@ -45,6 +54,7 @@ class Node:
     cpu: float
     memory_bytes: float
     pods: int = 0
+    frozen_until_s: float = -math.inf
 
 
 @dataclass(slots=True)
@@ -64,6 +74,7 @@ class _Pod:
     grace_ends_s: float = math.inf
     ready: bool = False
     ended: bool = False
+    evicted: bool = False
 
 
 class Kubelet:
@@ -85,6 +96,7 @@ class Kubelet:
         self._nodes = [Node(f"node-{n + 1}", nodes.cpu, nodes.memory_bytes) for n in range(nodes.count)]
         self._pods: dict[str, _Pod] = {}  # whose objects are not gone
         self._unscheduled: list[str] = []
+        self._reaches_backend = True
         self.lives: list[PodLife] = []  # every pod there ever was, in order of creation
 
     def carry_out(self, order: Order, pod: PodObject) -> None:
@@ -102,7 +114,9 @@ class Kubelet:
     def serving(self) -> tuple[str, ...]:
         """The pods whose process can be asked, in order of creation."""
         return tuple(
-            name for name, pod in self._pods.items() if pod.server and pod.server.phase is not Phase.STARTING
+            name
+            for name, pod in self._pods.items()
+            if pod.server and pod.server.phase is not Phase.STARTING and not self._is_frozen(pod)
         )
 
     def kill(self, pod: str) -> None:
@@ -110,6 +124,59 @@ class Kubelet:
         found = self._pods.get(pod)
         if found and found.server:
             found.server.kill()
+
+    def reach_backend(self, reached: bool) -> None:
+        """Whether the servers reach the backend, which their readiness probes ask for."""
+        self._reaches_backend = reached
+        for name, pod in self._pods.items():
+            if pod.server:
+                pod.server.reaches_backend = reached
+                if pod.server.phase is not Phase.STARTING:
+                    self._probe_next(name, pod, 0 if reached else FAILURES - 1)
+
+    def node_of(self, pod: str) -> str:
+        """The node that a pod runs on; empty where it has none."""
+        found = self._pods.get(pod)
+        return found.node.name if found and found.node else ""
+
+    def freeze(self, node: str, duration_s: float) -> None:
+        """A node stands still for a while, the kubelet on it too; nothing where there is none of that name."""
+        until_s = self._env.now + duration_s
+        for found in (n for n in self._nodes if n.name == node):
+            found.frozen_until_s = max(found.frozen_until_s, until_s)
+            for name, pod in self._pods.items():
+                if pod.node is found and pod.server and pod.server.phase is not Phase.STARTING:
+                    self._crowd.freeze(name, until_s)
+            Call(self._env, NODE_NOT_READY_S, partial(self._miss, found))
+            Call(self._env, NODE_NOT_READY_S + EVICTED_S, partial(self._evict, found))
+            Call(self._env, duration_s, partial(self._thaw, found))
+
+    def _is_frozen(self, pod: _Pod) -> bool:
+        return pod.node is not None and self._env.now < pod.node.frozen_until_s
+
+    def _miss(self, node: Node) -> None:
+        """The node has not been heard of: its pods count as not ready."""
+        for name, pod in list(self._pods.items()):
+            if pod.node is node and self._is_frozen(pod) and pod.ready:
+                pod.ready = False
+                self._report(partial(_unready, pod=name))
+
+    def _evict(self, node: Node) -> None:
+        """Its pods' objects are deleted; their processes know nothing of it until the node is back."""
+        for name, pod in list(self._pods.items()):
+            if pod.node is node and self._is_frozen(pod) and pod.kill_at_s is None and not pod.evicted:
+                pod.evicted = True
+                pod.life.t_terminating_s, pod.life.why = self._env.now, LOST
+                self._report(partial(_evicted, pod=name))
+
+    def _thaw(self, node: Node) -> None:
+        """The node is back."""
+        for name, pod in list(self._pods.items()):
+            if pod.node is node and not self._is_frozen(pod):
+                if pod.evicted:
+                    self._stop(name, pod.grace_s, pod.life.why or LOST)
+                elif pod.server and pod.server.phase is not Phase.STARTING:
+                    self._probe_next(name, pod)
 
     def _start(self, pod: PodObject) -> None:
         life = PodLife(pod.name, pod.release, pod.deployment, None, self._env.now)
@@ -140,6 +207,8 @@ class Kubelet:
 
     def _fits(self, node: Node) -> bool:
         slack = 1e-9  # sums of fractions of a core
+        if self._env.now < node.frozen_until_s:
+            return False
         return node.cpu >= self._fleet.pod_cpu - slack and node.memory_bytes >= self._fleet.pod_memory_bytes
 
     def _run(self, name: str, pod: _Pod, startup_s: float) -> None:
@@ -154,11 +223,17 @@ class Kubelet:
             self._latencies.exit_s,
             self._crowd,
             exited=lambda: self._exited(name),
+            on_deselected=self._setup.server.on_deselected,
         )
+        pod.server.reaches_backend = self._reaches_backend
         pod.next_start = Call(self._env, startup_s, lambda: self._listens(name, pod))
 
     def _listens(self, name: str, pod: _Pod) -> None:
         if pod.server is None:
+            return
+        if self._is_frozen(pod) and pod.node:
+            until_s = pod.node.frozen_until_s
+            pod.next_start = Call(self._env, until_s - self._env.now, lambda: self._listens(name, pod))
             return
         self._report(lambda state, now_s: reports.started(state, name, now_s))
         bad = self._bad.get(pod.life.release)
@@ -166,7 +241,7 @@ class Kubelet:
             pod.server.kill()
             return
         pod.server.listen()
-        if bad is None:
+        if bad is not Bad.NEVER_READY:
             self._probe_next(name, pod)
 
     def _probe_next(self, name: str, pod: _Pod, ticks_more: int = 0) -> None:
@@ -183,9 +258,11 @@ class Kubelet:
     def _set_ready(self, name: str, pod: _Pod) -> None:
         """Report what the probe sees."""
         ready = pod.server is not None and pod.server.ready
-        if ready == pod.ready or self._pods.get(name) is not pod:
+        if self._is_frozen(pod) or ready == pod.ready or self._pods.get(name) is not pod:
             return
         pod.ready = ready
+        if ready and self._bad.get(pod.life.release) is Bad.CRASHES_AFTER_SWITCH and pod.server:
+            Call(self._env, CRASH_AFTER_S, pod.server.kill)
         if ready and pod.life.t_ready_s is None:
             pod.life.t_ready_s = self._env.now
         self._report(lambda state, now_s: reports.ready(state, name, ready, now_s))
@@ -194,10 +271,14 @@ class Kubelet:
         pod = self._pods.get(name)
         if pod is None or pod.kill_at_s is not None:
             return
+        if self._is_frozen(pod) and pod.node:
+            pod.life.t_terminating_s, pod.life.why, pod.evicted = self._env.now, why, True
+            return
         cut_s = self._setup.grace_cut_s
         pod.grace_ends_s = self._env.now + pod.grace_s
         pod.kill_at_s = self._env.now + (grace_s if cut_s is None else min(grace_s, cut_s))
-        pod.life.t_terminating_s, pod.life.why = self._env.now, why
+        if not pod.evicted:
+            pod.life.t_terminating_s, pod.life.why = self._env.now, why
         if name in self._unscheduled:
             self._unscheduled.remove(name)
         Call(self._env, self._timing.sigterm_after_s, lambda: self._sigterm(name, pod))
@@ -208,7 +289,9 @@ class Kubelet:
             return
         assert pod.kill_at_s is not None
         Call(self._env, pod.kill_at_s - self._env.now, pod.server.kill)
-        pod.server.sigterm(pod.grace_ends_s - self._env.now)  # it knows nothing of a cut or of a shorter grace
+        pod.server.sigterm(
+            pod.grace_ends_s - self._env.now
+        )  # it knows nothing of a cut or of a shorter grace
         if pod.ready and pod.server is not None:
             self._probe_next(name, pod, FAILURES - 1)
 
@@ -255,3 +338,12 @@ class Kubelet:
         waiting, self._unscheduled = self._unscheduled, []
         for unscheduled in waiting:
             self._schedule(unscheduled)
+
+
+def _unready(state: State, now_s: float, pod: str) -> State:
+    return reports.ready(state, pod, False, now_s)
+
+
+def _evicted(state: State, now_s: float, pod: str) -> State:
+    changed, _ = api.delete_pod(state, pod, now_s, why=LOST)  # nobody is there to carry the order out
+    return changed

@@ -19,16 +19,23 @@ from loadgen.behaviour.place import Connect, Leave, Phase, Place, Send, Step
 from loadgen.behaviour.settings import Behaviour
 from loadgen.behaviour.streams import Streams
 from sim.clock import Call
-from sim.crowd import Cut
+from sim.crowd import Cut, Log
 from sim.latencies import Latencies
 from sim.pods import Fifo, Limiter
 from sim.setup import ServerSetup
 
 SERVICE_RESTART = 1012
 """The close code with which the server sends clients away."""
+SILENT_PINGS = 3
+"""A connection without traffic for so many ping intervals is silent; the chat server's default."""
+TCP_GIVES_UP_S = 924.6
+"""Linux resends an unanswered ping 15 times (tcp_retries2) before it ends the connection."""
+INTERNAL_ERROR = 1011
+"""The close code of a server that has lost the backend."""
 ENDS = {
     Cut.SERVER: (ClosedBy.SERVER, How.CLOSE_FRAME, SERVICE_RESTART),
     Cut.POD_GONE: (ClosedBy.POD_GONE, How.RESET, None),
+    Cut.BACKEND: (ClosedBy.SERVER, How.CLOSE_FRAME, INTERNAL_ERROR),
 }
 
 
@@ -41,6 +48,8 @@ class _Listener:
         self.listening = True
         self.not_accepted: dict[_Connection, None] = {}  # the backlog
         self.open: dict[_Connection, None] = {}  # accepted, in that order
+        self.zombies: dict[_Connection, float] = {}  # open, their clients gone without a word; since when
+        self.frozen_until_s = -math.inf
         self.paces = 0  # how often a pace was set: an old one sees that it is over
 
 
@@ -87,6 +96,7 @@ class Oracle:
         self._pods: dict[str, _Listener] = {}
         self._backends: tuple[str, ...] = ()
         self._backend = Limiter(env, server.backend_logins_per_s, self._served, self._let_in)
+        self._backend_back_s = -math.inf
         self._arrivals: Iterator[float] = iter(())
         self._zero_s = math.inf
         self._rows: list[Attempt] = []
@@ -121,6 +131,9 @@ class Oracle:
         """A pod accepts from now on, with an idle CPU and no connection."""
         self._pods[pod] = _Listener(pod, release, emptied)
 
+    def watch(self, pod: str) -> None:
+        """`emptied` is called anyway."""
+
     def stop_listening(self, pod: str) -> None:
         """A pod's listener is closed; who waited in its backlog is reset."""
         listener = self._pods.get(pod)
@@ -141,14 +154,58 @@ class Oracle:
         listener = self._pods.get(pod)
         if listener:
             listener.paces += 1
-            self._ask(listener, per_s, math.inf if newcomers else self._env.now, listener.paces)
+            if per_s:
+                self._ask(listener, per_s, math.inf if newcomers else self._env.now, listener.paces)
+
+    def lose_backend(self, until_s: float) -> None:
+        """All that is accepted ends now, and each login that gets so far before the backend is back."""
+        self._backend_back_s = max(self._backend_back_s, until_s)
+        for pod in self._pods:
+            self.cut(pod, Cut.BACKEND)
+
+    def freeze(self, pod: str, until_s: float) -> None:
+        """Its CPU has no time before then; each client looks for a sign of life within its keepalive."""
+        listener = self._pods.get(pod)
+        if listener is None:
+            return
+        listener.cpu.free_s = max(listener.cpu.free_s, until_s)
+        listener.frozen_until_s = until_s
+        rng = self._streams["peers"]
+        for connection in listener.open:
+            asks_s = rng.random() * self._behaviour.keepalive_s
+            self._later(asks_s + self._behaviour.connect_timeout_s, self._unanswered, connection, listener)
+
+    def _unanswered(self, connection: _Connection, listener: _Listener) -> None:
+        """The client has waited for a sign of life."""
+        if not connection.left and self._env.now < listener.frozen_until_s:
+            self._lost(connection, ClosedBy.NETWORK, How.TIMEOUT, None)
+            self._forget(connection)
+
+    def ahead(self, until_s: float) -> None:
+        """All of its events are SimPy's."""
+
+    def tell(self) -> None:
+        """Nothing: it tells by itself."""
 
     def count(self, pod: str) -> Count:
-        """Connections that the pod has accepted; nobody here goes silent without leaving."""
+        """Connections that the pod has accepted; of these, the zombies that three pings have not reached."""
         listener = self._pods.get(pod)
-        return Count(len(listener.open) if listener else 0)
+        if listener is None:
+            return Count(0)
+        silent_since_s = self._env.now - SILENT_PINGS * self._server.ping_interval_s
+        return Count(
+            len(listener.open), sum(since_s < silent_since_s for since_s in listener.zombies.values())
+        )
 
-    def end(self) -> Sequence[Attempt]:
+    def counts(self, pods: Sequence[str]) -> Sequence[Count]:
+        """As `count`, of many."""
+        return [self.count(pod) for pod in pods]
+
+    def open_connections(self, pods: Sequence[str]) -> Sequence[int]:
+        """As `count`."""
+        return [self.count(pod).open for pod in pods]
+
+    def end(self) -> Log:
         """All rows in order of request."""
         now_s = self._env.now
         for user in self._users:
@@ -156,7 +213,7 @@ class Oracle:
         self._rows += self._mail.due(now_s)
         self._rows += self._mail.end(now_s)
         self._rows.sort(key=lambda row: (row.t_request_s, row.user, row.attempt))
-        return self._rows
+        return Log(self._rows)
 
     # Users
 
@@ -207,7 +264,7 @@ class Oracle:
             elif isinstance(step, Send):
                 self._send(user, step)
             elif isinstance(step, Leave):
-                self._leave(user)
+                self._leave(user, step.silently)
             else:
                 self._rows.append(step)
         self._arm(user)
@@ -218,11 +275,15 @@ class Oracle:
     def _later(self, delay_s: float, do: Callable[..., None], *args: object) -> None:
         Call(self._env, delay_s, partial(do, *args))
 
-    def _leave(self, user: _User) -> None:
-        """The client's side of its connection ends; the server learns of it a moment later."""
+    def _leave(self, user: _User, silently: bool) -> None:
+        """The client's side of its connection ends; the server learns of it a moment later, or by its TCP."""
         connection, user.connection = user.connection, None
         if connection and not connection.left:
             connection.left = True
+            if silently and connection.listener:
+                connection.listener.zombies[connection] = self._env.now
+                self._later(self._server.ping_interval_s + TCP_GIVES_UP_S, self._forget, connection)
+                return
             self._later(self._latencies.one_way_s, self._forget, connection)
 
     # Servers
@@ -271,7 +332,11 @@ class Oracle:
 
     def _log_in(self, connection: _Connection, listener: _Listener) -> None:
         """The login's expensive part reaches the server."""
-        if self._served(connection):
+        if not self._served(connection):
+            return
+        if self._env.now < self._backend_back_s:
+            self._cut(connection, *ENDS[Cut.BACKEND])
+        else:
             done_s = listener.cpu.serve(self._env.now, self._server.login_cpu_s)
             self._later(done_s - self._env.now, self._backend.enter, connection)
 
@@ -306,6 +371,7 @@ class Oracle:
         if listener is None:
             return
         listener.not_accepted.pop(connection, None)
+        listener.zombies.pop(connection, None)
         if connection in listener.open:
             del listener.open[connection]
             connection.cut_s = min(connection.cut_s, self._env.now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from typing import Generic, TypeVar
 
 import simpy
@@ -12,7 +13,7 @@ import simpy
 from deployer.fleet import Release
 from sim.clock import Call
 from sim.crowd import Crowd, Cut
-from sim.setup import Sigterm
+from sim.setup import Deselected, Sigterm
 
 Login = TypeVar("Login")
 
@@ -108,19 +109,23 @@ class ChatServer:
         exit_s: float,
         crowd: Crowd,
         exited: Callable[[], None],
+        on_deselected: Deselected = Deselected.LEAVE_WHEN_EMPTY,
     ) -> None:
         """`exited` is called once, when the process has ended, however it did."""
         self._env, self._crowd, self._exited = env, crowd, exited
         self._on_sigterm, self._linger_s = on_sigterm, linger_s
         self._pace_per_s, self._exit_s = pace_per_s, exit_s
+        self._on_deselected = on_deselected
+        self._told = 0  # how often the hook was called or taken back
         self._deselected = False
         self.pod, self.release = pod, release
         self.phase = Phase.STARTING
+        self.reaches_backend = True
 
     @property
     def ready(self) -> bool:
-        """What its readiness endpoint says: not before it listens, nor from SIGTERM on."""
-        return self.phase is Phase.SERVING
+        """What its readiness endpoint says: not before it listens, nor from SIGTERM on, nor without backend."""
+        return self.phase is Phase.SERVING and self.reaches_backend
 
     def listen(self) -> None:
         """It has started and accepts connections."""
@@ -134,8 +139,20 @@ class ChatServer:
 
     def deselected(self) -> None:
         """The hook: it gets no new connections, and ends when the last has left, not before linger."""
-        if self.phase is Phase.SERVING and not self._deselected:
-            Call(self._env, self._linger_s, self._may_leave)
+        if self.phase is not Phase.SERVING or self._told % 2 or self._on_deselected is Deselected.NOTHING:
+            return
+        self._told += 1
+        if self._on_deselected is Deselected.PACE:
+            self._crowd.pace(self.pod, self._pace_per_s, newcomers=True)
+        Call(self._env, self._linger_s, partial(self._may_leave, self._told))
+
+    def selected(self) -> None:
+        """The hook is taken back: it serves on, empty or not. Who is asked to leave by then has been."""
+        if self.phase is Phase.SERVING and self._told % 2:
+            self._told += 1
+            self._deselected = False
+            if self._on_deselected is Deselected.PACE:
+                self._crowd.pace(self.pod, 0.0, newcomers=False)
 
     def sigterm(self, left_s: float) -> None:
         """Asked by the kubelet to end; SIGKILL comes `left_s` from now."""
@@ -169,10 +186,14 @@ class ChatServer:
             return
         self._become(Phase.LEAVING)
         self._crowd.stop_listening(self.pod)
+        self._crowd.watch(self.pod)
         self._emptied()
 
-    def _may_leave(self) -> None:
+    def _may_leave(self, told: int) -> None:
+        if told != self._told:
+            return
         self._deselected = True
+        self._crowd.watch(self.pod)
         self._emptied()
 
     def _emptied(self) -> None:

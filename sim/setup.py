@@ -45,12 +45,40 @@ class Bad(StrEnum):
 
     NEVER_READY = "never_ready"  # it runs, and its readiness probe fails for ever
     CRASHES = "crashes"  # its process ends before it listens, at each start
+    CRASHES_AFTER_SWITCH = "crashes_after_switch"  # 5 s after it was found ready, after each start
+
+
+class Deselected(StrEnum):
+    """What the chat server does when it is told that the Service no longer selects it."""
+
+    LEAVE_WHEN_EMPTY = "leave_when_empty"  # end when `linger_s` is over and the last connection has left
+    PACE = "pace"  # the same, and ask clients to leave at a rate
+    NOTHING = "nothing"
+
+
+class CrowdKind(StrEnum):
+    """How users are simulated; both ways agree in distribution."""
+
+    AUTO = "auto"  # oracle for few users with few messages, else fast
+    ORACLE = "oracle"  # one by one, messages included
+    FAST = "fast"  # in arrays, without messages
+
+
+class Level(StrEnum):
+    """How much of the connections is kept; as the record's levels."""
+
+    FULL = "full"
+    LOST = "lost"  # those that were cut, and their users' attempts until they are back
+    SERIES = "series"  # none, only counts
 
 
 class FaultKind(StrEnum):
     """What can be broken during a run."""
 
     KILL_POD = "kill_pod"  # SIGKILL to the server in one pod; the kubelet starts it again
+    NODE_LOSS = "node_loss"  # a node and all that runs on it stands still for the duration
+    BACKEND_DOWN = "backend_down"  # the XMPP server is away for the duration, and with it every session
+    API_DOWN = "api_down"  # nothing can be read from or written to the cluster for the duration
     DEPLOYER_KILLED = "deployer_killed"  # the deployer dies, and a new one starts after the duration
 
 
@@ -60,8 +88,8 @@ class Fault:
 
     at_s: float
     kind: FaultKind
-    target: str = "random"  # kill_pod: a pod's name, or random among the ready ones
-    duration_s: float = 1.0  # deployer_killed
+    target: str = "random"  # kill_pod, node_loss: a name, or random among the ready pods, or their nodes
+    duration_s: float = 1.0  # of all but kill_pod
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +123,9 @@ class ServerSetup:
     backend_logins_per_s: float = 500.0  # over all pods together; 0: no limit
     on_sigterm: Sigterm = Sigterm.AUTO
     linger_s: float = 2.0
-    pace_per_s: float = 10.0  # with on_sigterm `pace`
+    on_deselected: Deselected = Deselected.LEAVE_WHEN_EMPTY
+    pace_per_s: float = 10.0  # with `pace` as on_sigterm or on_deselected
+    ping_interval_s: float = 30.0  # a client that answers none of three pings is silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +163,8 @@ class Setup:
     network: NetworkSetup = NetworkSetup()
     deploys: tuple[PlannedDeploy, ...] = ()
     faults: tuple[Fault, ...] = ()
+    level: Level = Level.FULL
+    crowd: CrowdKind = CrowdKind.AUTO
     timing: Timing = field(default_factory=Timing)
     latencies: Latencies = field(default_factory=Latencies)
 
@@ -149,6 +181,7 @@ class Setup:
             "backend_logins_per_s", server.backend_logins_per_s, server.backend_logins_per_s >= 0, "0 or more"
         )
         _need("linger_s", server.linger_s, server.linger_s >= 0, "0 or more")
+        _need("ping_interval_s", server.ping_interval_s, server.ping_interval_s > 0, "above 0")
         _need("pace_per_s", server.pace_per_s, server.pace_per_s > 0, "above 0")
         _need("sync_period_s", self.network.sync_period_s, self.network.sync_period_s >= 0, "0 or more")
         for at_s in (*(d.at_s for d in self.deploys), *(f.at_s for f in self.faults)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import partial
 
 import simpy
@@ -13,18 +13,15 @@ from deployer.fleet import Fleet, Kind, Release, Request
 from deployer.fleet import Outcome as DeployOutcome
 from deployer.history import PodSpan, deploy_rows
 from loadgen.behaviour.arrivals import Fixed
-from loadgen.behaviour.settings import Behaviour
 from loadgen.behaviour.streams import Streams
+from sim import choice
 from sim.clock import EPOCH_S, Call
 from sim.cluster import VirtualCluster
-from sim.crowd import Crowd
 from sim.deploying import Deployer
 from sim.kubelet import Kubelet
-from sim.latencies import Latencies
 from sim.network import ServiceProxy
-from sim.oracle import Oracle
-from sim.outcome import DIGITS, Event, Outcome, Sample, noted_since, since
-from sim.setup import Fault, FaultKind, PlannedDeploy, ServerSetup, Setup, SetupError
+from sim.outcome import DIGITS, Event, Outcome, Samples, noted_since, since
+from sim.setup import Fault, FaultKind, PlannedDeploy, Setup, SetupError
 
 RUN_START, RUN_END = "run_start", "run_end"
 FEW_PODS = 32
@@ -34,26 +31,25 @@ SAMPLES = 10_000
 PATIENCE_S = 600.0
 """How much longer than planned the start of a run may take before it is given up."""
 
-MakeCrowd = Callable[[simpy.Environment, Behaviour, ServerSetup, Latencies, Streams], Crowd]
 
-
-def simulate(setup: Setup, crowd: MakeCrowd = Oracle) -> Outcome:
+def simulate(setup: Setup) -> Outcome:
     """Run it. The same setup gives the same rows, in the same order.
 
     Raises SetupError where the run cannot begin: the first release does not become ready, or its users
     cannot all log in.
     """
-    return _World(setup, crowd).run()
+    return _World(setup).run()
 
 
 class _World:
     """Everything of one run, joined."""
 
-    def __init__(self, setup: Setup, make_crowd: MakeCrowd) -> None:
+    def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self._env = env = simpy.Environment(initial_time=EPOCH_S)
         self._streams = streams = Streams(setup.seed)
-        self._crowd = make_crowd(env, setup.behaviour, setup.server, setup.latencies, streams)
+        kind, self._crowd_note = choice.choose(setup)
+        self._crowd = choice.make(kind, setup, env, streams)
         self._proxy = ServiceProxy(
             env, setup.network.sync_period_s, setup.timing.endpoint_s, self._crowd.route
         )
@@ -73,7 +69,7 @@ class _World:
         self._deployer = Deployer(env, self._cluster, strategy, setup.drain, setup.latencies.reaction_s)
         self._up = env.event()
         self._zero_s = EPOCH_S
-        self._samples: list[Sample] = []
+        self._samples = Samples()
         self._events: list[Event] = []
 
     def run(self) -> Outcome:
@@ -89,14 +85,29 @@ class _World:
         for fault in self._setup.faults:
             Call(self._env, fault.at_s, partial(self._break, fault))
         self._sample()
-        self._env.run(until=self._zero_s + self._setup.duration_s)
+        self._run(self._zero_s + self._setup.duration_s)
         self._note(RUN_END, "")
         return self._outcome()
+
+    def _run(self, until_s: float, stop: simpy.Event | None = None) -> None:
+        """Up to this moment, or until that event has happened; the crowd always goes ahead."""
+        while stop is None or not stop.processed:
+            next_s = min(self._env.peek(), until_s)
+            told_s = self._crowd.ahead(next_s)
+            if told_s is not None:
+                Call(self._env, told_s - self._env.now, self._crowd.tell)
+                self._env.step()
+            elif next_s < until_s:
+                self._env.step()
+            else:
+                if until_s > self._env.now:
+                    self._env.run(until=until_s)
+                return
 
     def _bring_up(self) -> None:
         """Until the first release is selected and all of its pods, and slots, are ready and routed to."""
         limit_s = self._setup.strategy.shape.progress_deadline_s + PATIENCE_S
-        self._env.run(until=self._up | self._env.timeout(limit_s))
+        self._run(self._env.now + limit_s, self._up)
         fleet = self._cluster.observe()
         if not _is_up(fleet):
             ready = sum(d.ready for d in fleet.deployments.values())
@@ -107,7 +118,7 @@ class _World:
                 "check that the nodes hold its pods and that they start within the progress deadline"
             )
         routed_s = self._setup.network.sync_period_s + self._setup.timing.endpoint_s
-        self._env.run(until=self._env.now + routed_s + self._setup.latencies.one_way_s)
+        self._run(self._env.now + routed_s + self._setup.latencies.one_way_s)
 
     def _fill(self) -> None:
         """The population logs in."""
@@ -116,7 +127,7 @@ class _World:
         count = population.count if isinstance(population, Fixed) else 0
         limit_s = count / behaviour.ramp_per_s + PATIENCE_S
         self._crowd.start()
-        self._env.run(until=self._crowd.online | self._env.timeout(limit_s))
+        self._run(self._env.now + limit_s, self._crowd.online)
         if not self._crowd.online.triggered:
             raise SetupError(
                 f"after {limit_s:g} s of ramp the {count} users are not all logged in; raise "
@@ -135,7 +146,10 @@ class _World:
 
     def _request(self, deploy: PlannedDeploy) -> None:
         release = deploy.release or _before(self._cluster.observe())
-        if release is None:
+        wait_s = self._cluster.down_until_s - self._env.now
+        if wait_s > 0:
+            Call(self._env, wait_s, partial(self._request, deploy))
+        elif release is None:
             self._note("no_rollback", "there is no earlier release")
         else:
             self._cluster.request(release, deploy.kind)
@@ -145,12 +159,27 @@ class _World:
             self._note(fault.kind, "")
             self._deployer.die(fault.duration_s)
             return
+        if fault.kind is FaultKind.API_DOWN:
+            self._note(fault.kind, "")
+            self._cluster.take_down(fault.duration_s)
+            return
+        if fault.kind is FaultKind.BACKEND_DOWN:
+            self._note(fault.kind, "")
+            self._crowd.lose_backend(self._env.now + fault.duration_s)
+            self._kubelet.reach_backend(False)
+            Call(self._env, fault.duration_s, partial(self._kubelet.reach_backend, True))
+            return
         target = fault.target
         if target == "random":
             ready = [pod for pod in self._proxy.table if self._kubelet.server_of(pod)]
             target = self._streams["faults"].choice(ready) if ready else ""
+            if fault.kind is FaultKind.NODE_LOSS:
+                target = self._kubelet.node_of(target)
         self._note(fault.kind, target)
-        self._kubelet.kill(target)
+        if fault.kind is FaultKind.NODE_LOSS:
+            self._kubelet.freeze(target, fault.duration_s)
+        else:
+            self._kubelet.kill(target)
 
     def _note(self, kind: str, target: str) -> None:
         self._events.append(Event(round(self._env.now - self._zero_s, DIGITS), str(kind), target))
@@ -158,7 +187,7 @@ class _World:
     def _sample(self) -> None:
         pods = self._kubelet.serving()
         t_s = round(self._env.now - self._zero_s, DIGITS)
-        self._samples += [Sample(t_s, pod, self._crowd.count(pod).open) for pod in pods]
+        self._samples.add(t_s, pods, self._crowd.open_connections(pods))
         every_s = max(1.0 if len(pods) <= FEW_PODS else 5.0, math.ceil(self._setup.duration_s / SAMPLES))
         Call(self._env, every_s, self._sample)
 
@@ -171,14 +200,19 @@ class _World:
             [PodSpan(life.release, life.t_created_s, life.t_gone_s) for life in self._kubelet.lives],
             self._setup.strategy.selects_release,
         )
+        log = self._crowd.end()
+        rows = log.connections
+        connections = since(zero_s, rows) if isinstance(rows, Sequence) else rows
         return Outcome(
-            connections=since(zero_s, self._crowd.end()),
+            connections=connections,
+            series=log.series,
             pods=since(zero_s, self._kubelet.lives),
             deploys=since(zero_s, deploys),
             samples=self._samples,
             actions=noted_since(zero_s, journal.actions),
             verdicts=noted_since(zero_s, journal.verdicts),
             events=self._events,
+            notes=(self._crowd_note,),
         )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from deployer.actions import Action, Annotate, NotifyDeselected
 from deployer.draining.memory import time_of
 from deployer.fleet import DESELECTED_AT, Decision, Deployment, Fleet, PodState
-from deployer.marks import NOTIFIED
+from deployer.marks import NOTIFIED, is_wanted
 from deployer.strategies.leaving import Leave, shrunk
 from deployer.strategies.rainbow import Rainbow
 
@@ -18,7 +19,8 @@ class Immutable(Rainbow):
     """As rainbow, but an old release leaves pod by pod, each once it is empty, and is deleted at none.
 
     Emulated on stock Kubernetes: the deployer tells each pod once (the hook), and scales the old Deployment
-    down as its pods empty. A verdict that the whole release may go ends it sooner.
+    down as its pods empty. A verdict that the whole release may go ends it sooner. Pods that were told and
+    are to serve again, after a rollback, are told so before the switch.
     """
 
     name: ClassVar[str] = "immutable"
@@ -27,6 +29,11 @@ class Immutable(Rainbow):
     def reads_counts(self) -> bool:
         """Always: each pod leaves by its own count."""
         return True
+
+    def plan(self, fleet: Fleet, now_s: float) -> Sequence[Action]:
+        """As rainbow, and with the hook taken back where it has to be."""
+        back = [a for d in fleet.deployments.values() if is_wanted(fleet, d) for a in _told_back(fleet, d)]
+        return (*back, *super().plan(fleet, now_s))
 
     def leave_release(self, fleet: Fleet, deployment: Deployment, now_s: float) -> Leave:
         """Tell the pods, let the empty ones go, then the Deployment."""
@@ -53,4 +60,17 @@ def _told(fleet: Fleet, deployment: Deployment) -> tuple[Action, ...]:
     return (
         NotifyDeselected(new, because=f"{deployment.release} is no longer selected"),
         Annotate(deployment.name, NOTIFIED, names, because="they were told"),
+    )
+
+
+def _told_back(fleet: Fleet, deployment: Deployment) -> tuple[Action, ...]:
+    """The hook taken back, for the pods that were told."""
+    told = deployment.annotations.get(NOTIFIED, "").split()
+    there = {p.name for p in fleet.pods_of(deployment.name) if p.state is not PodState.TERMINATING}
+    if not told:
+        return ()
+    because = f"{deployment.release} is to serve again"
+    return (
+        NotifyDeselected(tuple(name for name in told if name in there), undo=True, because=because),
+        Annotate(deployment.name, NOTIFIED, None, because=because),
     )

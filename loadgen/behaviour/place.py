@@ -45,9 +45,13 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """The client closes the connection or drops the attempt; its row is in the same list."""
+    """The client closes the connection or drops the attempt; its row is in the same list.
+
+    One that goes silently says nothing to the server, whose side of the connection stays as it is.
+    """
 
     place: int
+    silently: bool = False
 
 
 Step = Connect | Send | Leave | Attempt
@@ -86,7 +90,8 @@ class Place:
     Occupants are users `u<index>-<occupant>`, counted from 0. Each has a session: a wish to be online with a
     fixed end, which no loss moves. Session lengths come from the stream "session/<index>" in the order of
     occupants, so that every world gives the same occupant of the same place the same session; waits come from
-    "backoff/<index>", message gaps and addressees from "messages/<index>".
+    "backoff/<index>", message gaps and addressees from "messages/<index>", who leaves silently from
+    "vanish/<index>".
 
     Sessions that start before time zero last for a residual life from time zero on; later ones for a fresh
     draw.
@@ -96,7 +101,7 @@ class Place:
         "_attempt", "_backoff", "_behaviour", "_deadline_s", "_end_s", "_failed", "_last_s", "_length_s",
         "_line", "_mail", "_message_s", "_messages", "_open_s", "_opened_before", "_pod", "_previous_s",
         "_ready_s", "_reason", "_release", "_replaced", "_request_s", "_retries", "_retry_s", "_sessions",
-        "_streams", "_zero_s", "attempts", "begin_s", "forced", "index", "occupant", "phase", "reconnects",
+        "_streams", "_vanish", "_zero_s", "attempts", "begin_s", "forced", "index", "occupant", "phase", "reconnects",
     )  # fmt: skip
 
     def __init__(
@@ -125,6 +130,7 @@ class Place:
         self._sessions = streams.fresh(f"session/{index}")
         self._backoff: Random | None = None
         self._messages: Random | None = None
+        self._vanish: Random | None = None
         self._release: str | None = None
         self._pod: str | None = None
         self._last_s = -math.inf
@@ -231,7 +237,7 @@ class Place:
                 steps += self._arrive(at_s)
             elif self._end_s <= at_s:
                 if self.phase is not Phase.WAITING:
-                    steps.append(Leave(self.index))
+                    steps.append(Leave(self.index, silently=self._vanishes()))
                     steps += self._finish(self._not_before_its_start(at_s), ClosedBy.USER, None, None, None)
                 steps += self._gone(at_s)
             elif self.phase is Phase.WAITING:
@@ -309,6 +315,15 @@ class Place:
     def _gone(self, t_s: float) -> list[Step]:
         self.phase = Phase.VACANT
         return self._arrive(t_s) if self._replaced else []
+
+    def _vanishes(self) -> bool:
+        """Whether the user who is online now goes without a word: a phone without a signal, a closed lid."""
+        ratio = self._behaviour.vanish_ratio
+        if not ratio or self.phase is not Phase.ONLINE:
+            return False
+        if self._vanish is None:
+            self._vanish = self._streams.fresh(f"vanish/{self.index}")
+        return self._vanish.random() < ratio
 
     def _talk(self, at_s: float) -> list[Step]:
         assert self._line is not None

@@ -21,12 +21,17 @@ class Behaviour:
     ramp_per_s: float = 100.0  # a fixed population's first logins
     connect_timeout_s: float = 10.0  # to TCP's connect, and again from there to logged in
     messages_per_min: float = 2.0  # that each user sends while online; 0: none
+    vanish_ratio: float = 0.0  # of sessions that end without the server being told: a zombie is left
     keepalive_s: float = 60.0  # quiet for so long, a client asks the server whether it lives (XEP-0199)
 
     def __post_init__(self) -> None:
         _positive("users' ramp", self.ramp_per_s, "/s")
         _positive("users' connect_timeout", self.connect_timeout_s, "s")
         _positive("users' keepalive", self.keepalive_s, "s")
+        require(
+            0 <= self.vanish_ratio <= 1,
+            f"users' vanish={self.vanish_ratio} must be a share from 0 to 1",
+        )
         require(
             0 <= self.messages_per_min < math.inf,
             f"users' messages_per_min={self.messages_per_min} must be >= 0 and finite",

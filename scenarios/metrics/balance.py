@@ -67,6 +67,7 @@ def _ratios(
 def _changes(run: Run) -> pl.DataFrame:
     """When a selected ready pod's count begins to hold, and when a pod stops to be one (-1); by time."""
     spans = run.held.filter(pl.col("ready_s").is_not_null())
+    spans = spans.filter(pl.col("code").is_in(run.reachable.arg_true().cast(pl.Int64).implode()))
     everyone = [Span(-math.inf, math.inf)]
     parts = []
     for release in spans["release"].unique().sort():

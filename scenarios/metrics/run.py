@@ -16,6 +16,8 @@ SKEW_S = 0.25
 """Clocks of clients and clusters may differ by so much."""
 FAULT_S = 5.0
 """What happens to a pod's connections so soon after a fault that names the pod is the fault's doing."""
+_SELECT = r"^Select\(release=(?<release>[^,)]+), slot=(?<slot>[^,)]+)"
+"""The action that points the Service at a slot."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,25 @@ class Run:
     def selections(self) -> list[tuple[float, str, int]]:
         """(when, which release, by which deploy) the Service was pointed at releases, in order."""
         return selections(self.record.deploys)
+
+    @cached_property
+    def reachable(self) -> pl.Series:
+        """For each row of `pods`: whether new connections go there while its release is selected.
+
+        Where the Service selects a slot too, another slot with the same release gets none: fixed colours all
+        start with the initial release.
+        """
+        chosen = self.record.actions["action"].str.extract_groups(_SELECT).struct.unnest().drop_nulls()
+        slotted = chosen["release"].unique()
+        ends = chosen.select("release", pl.col("slot").alias("_slot")).unique()
+        rows = self.record.pods.select("release", "deployment").with_row_index("code")
+        hit = rows.join(ends, on="release").filter(
+            pl.col("deployment").str.ends_with(pl.concat_str(pl.lit("-"), "_slot"))
+        )
+        plain = ~pl.col("release").is_in(slotted.implode())
+        return rows.select(
+            (plain | pl.col("code").is_in(hit["code"].implode())).alias("reachable")
+        ).to_series()
 
     @cached_property
     def held(self) -> pl.DataFrame:

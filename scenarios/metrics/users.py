@@ -201,18 +201,33 @@ def way_back(run: Run) -> dict[str, Value]:
     keys = ("reconnect_s_p50", "reconnect_s_p95", "reconnect_s_p99")
     if run.level == "series":
         return {**dict.fromkeys(keys), "offline_user_s": None}
-    lost = losses(run)
-    until = pl.min_horizontal("t_back_s", "t_gone_s").fill_null(run.window.to_s)
-    spans = lost.with_columns((until - pl.col("t_lost_s")).alias("span_s"))
-    back = pl.col("t_back_s").is_not_null()
-    ended = spans.filter(back)["span_s"].to_list()
-    # Where the log does not tell how long a user went on trying, nothing is known after the loss itself.
-    censored = spans.filter(~back).select(pl.when("known").then("span_s").otherwise(0.0))["span_s"].to_list()
+    spans = _spans(run)
+    ended, censored = _ended_and_censored(spans)
     found: dict[str, Value] = {
         key: quantile(ended, censored, q) for key, q in zip(keys, (0.5, 0.95, 0.99), strict=True)
     }
     found["offline_user_s"] = math.fsum(spans["span_s"].to_list()) if bool(spans["known"].all()) else None
     return found
+
+
+def waits(run: Run) -> tuple[list[float], list[float]]:
+    """The seconds from each loss to logged in again, and those after which a wait was last seen going on.
+
+    `reconnect_s_*` are the Kaplan-Meier quantiles of them. Both empty at level series.
+    """
+    return ([], []) if run.level == "series" else _ended_and_censored(_spans(run))
+
+
+def _spans(run: Run) -> pl.DataFrame:
+    until = pl.min_horizontal("t_back_s", "t_gone_s").fill_null(run.window.to_s)
+    return losses(run).with_columns((until - pl.col("t_lost_s")).alias("span_s"))
+
+
+def _ended_and_censored(spans: pl.DataFrame) -> tuple[list[float], list[float]]:
+    back = pl.col("t_back_s").is_not_null()
+    # Where the log does not tell how long a user went on trying, nothing is known after the loss itself.
+    unknown = spans.filter(~back).select(pl.when("known").then("span_s").otherwise(0.0))
+    return spans.filter(back)["span_s"].to_list(), unknown["span_s"].to_list()
 
 
 def gave_up(run: Run) -> Value:

@@ -11,7 +11,7 @@ import polars as pl
 from scenarios.metrics.run import Run
 from scenarios.record import Record
 
-POINTS = 800
+POINTS = 500
 """How finely a picture resolves its time axis: more than a page has pixels for it is of no use."""
 
 
@@ -46,15 +46,22 @@ def marks_of(record: Record) -> list[Mark]:
     return [Mark(r["release"], r["t_requested_s"], r["t_selected_s"], r["kind"], r["outcome"]) for r in rows]
 
 
+def faults_of(record: Record) -> list[float]:
+    """When faults began: the events that the scenario asked for."""
+    kinds = [fault.kind for fault in Run(record).spec.faults]
+    found = record.events.filter(pl.col("kind").is_in(kinds))
+    return found["t_s"].to_list()
+
+
 def releases_of(record: Record) -> list[str]:
     """The releases in the order in which they were first asked for."""
     return list(dict.fromkeys(record.deploys.sort("deploy")["release"]))
 
 
 def grid_of(record: Record) -> np.ndarray:
-    """The instants of the time axis."""
+    """The instants of the time axis, evenly spaced, both ends among them."""
     duration_s = duration_of(record)
-    return np.linspace(0.0, duration_s, min(POINTS, max(int(duration_s * 10), 2)))
+    return np.linspace(0.0, duration_s, min(POINTS, max(int(duration_s * 10), 1)) + 1)
 
 
 def connections_by_release(record: Record) -> Stack:
@@ -68,8 +75,16 @@ def connections_by_release(record: Record) -> Stack:
             for of in (opened.filter(pl.col("release") == release) for release in releases)
         ]
     else:
-        counts = [_binned(record, release, t_s) for release in releases]
-    return Stack(t_s, tuple(releases), np.array(counts).reshape(len(releases), len(t_s)))
+        # the last instant is the end of the last bin
+        bins = np.minimum(np.floor(t_s), max(math.ceil(t_s[-1]) - 1, 0))
+        kept = record.series.filter(pl.col("t_s").is_in(pl.Series(np.unique(bins)).implode()))
+        counts = [_binned(kept.filter(pl.col("release") == release), bins) for release in releases]
+    return Stack(t_s, tuple(releases), np.array(counts, dtype=float).reshape(len(releases), len(t_s)))
+
+
+def span_s(record: Record) -> int:
+    """How many seconds one bar of `per_second` stands for."""
+    return math.ceil(max(math.ceil(duration_of(record)), 1) / POINTS)
 
 
 def per_second(record: Record, column: str) -> tuple[np.ndarray, np.ndarray]:
@@ -80,12 +95,12 @@ def per_second(record: Record, column: str) -> tuple[np.ndarray, np.ndarray]:
     seconds = max(math.ceil(duration_of(record)), 1)
     counts = np.zeros(seconds)
     summed = (
-        record.series.filter((pl.col("t_s") >= 0) & (pl.col("t_s") < seconds))
+        record.series.filter((pl.col("t_s") >= 0) & (pl.col("t_s") < seconds) & (pl.col(column) > 0))
         .group_by("t_s")
         .agg(pl.col(column).sum())
     )
     counts[summed["t_s"].to_numpy().astype(int)] = summed[column].to_numpy()
-    width = math.ceil(seconds / POINTS)
+    width = span_s(record)
     padded = np.pad(counts, (0, -seconds % width))
     return np.arange(0, seconds, width, dtype=float), padded.reshape(-1, width).max(axis=1)
 
@@ -96,10 +111,10 @@ def _open_at(t_s: np.ndarray, opens: pl.Series, closes: pl.Series) -> np.ndarray
     return begun - ended
 
 
-def _binned(record: Record, release: str, t_s: np.ndarray) -> np.ndarray:
-    of = record.series.filter(pl.col("release") == release)
-    counts = np.zeros(math.ceil(t_s[-1]) + 2)
-    inside = of.filter((pl.col("t_s") >= 0) & (pl.col("t_s") < len(counts)))
-    counts[inside["t_s"].to_numpy().astype(int)] = inside["open"].to_numpy()
-    binned: np.ndarray = counts[np.floor(t_s).astype(int)]
-    return binned
+def _binned(of: pl.DataFrame, bins: np.ndarray) -> np.ndarray:
+    if of.is_empty():
+        return np.zeros(len(bins))
+    of = of.sort("t_s")
+    starts, opened = of["t_s"].to_numpy(), of["open"].to_numpy()
+    at = np.minimum(np.searchsorted(starts, bins), len(starts) - 1)
+    return np.where(starts[at] == bins, opened[at], 0)

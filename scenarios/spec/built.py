@@ -1,4 +1,4 @@
-"""What of the spec the program can do: one table, widened as things are built."""
+"""What of the spec the program can do in which world: one table, widened as things are built."""
 
 from __future__ import annotations
 
@@ -7,18 +7,34 @@ from collections.abc import Iterable, Mapping
 from scenarios.spec.base import SpecError, nearest
 from scenarios.spec.shape import Spec
 
-BUILT: Mapping[str, frozenset[str]] = {
+EVERYWHERE: Mapping[str, frozenset[str]] = {
     "strategy": frozenset({"recreate", "rolling", "graceful", "bluegreen", "colors", "rainbow", "immutable"}),
-    "world": frozenset({"sim", "local"}),
     "record": frozenset({"full", "lost", "series"}),
     "drain.policy": frozenset({"empty", "after", "manual", "few", "worth_it"}),
     "fault": frozenset({"kill_pod", "deployer_killed"}),
     "users.arrivals": frozenset({"poisson", "diurnal", "trace"}),
-    "deploys.bad": frozenset({"never_ready", "crashes"}),
+    "deploys.bad": frozenset({"never_ready", "crashes", "crashes_after_switch"}),
     "server.on_sigterm": frozenset({"auto", "close", "hold", "pace"}),
-    "modifier": frozenset({"shrink", "nudge", "keep_warm"}),  # to come: auto_rollback, discount_silent
+    "modifier": frozenset({"shrink", "nudge", "keep_warm", "auto_rollback", "discount_silent"}),
 }
-"""What each kind of setting may be; everything else in the spec is refused in one line."""
+"""What each kind of setting may be in every world."""
+
+BUILT: Mapping[str, Mapping[str, frozenset[str]]] = {
+    "sim": {
+        **EVERYWHERE,
+        "fault": EVERYWHERE["fault"] | {"backend_down", "node_loss", "api_down"},
+    },
+    "local": {
+        **EVERYWHERE,
+        "fault": EVERYWHERE["fault"] | {"backend_down", "node_loss", "api_down"},
+    },
+    "kind": {
+        **EVERYWHERE,
+        "fault": EVERYWHERE["fault"] | {"backend_down", "node_loss", "api_down"},
+    },
+    "current": {**EVERYWHERE, "fault": EVERYWHERE["fault"] | {"backend_down"}},
+}
+"""The worlds that there are, and what each kind of setting may be in them; all else is refused in one line."""
 
 KNOWN: Mapping[str, tuple[str, ...]] = {
     "strategy": ("recreate", "rolling", "graceful", "bluegreen", "colors", "rainbow", "immutable"),
@@ -28,21 +44,29 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
 
 
 def require_built(spec: Spec, strategy: str | None = None, world: str | None = None) -> None:
-    """Refuse what is not built of a spec, and of what it shall run with. Raises SpecError."""
-    for kind, name in _used(spec, strategy, world):
-        if name in BUILT[kind]:
-            continue
-        if kind in KNOWN and name not in KNOWN[kind]:
-            raise SpecError(f"{kind} {name!r} is unknown{nearest(name, KNOWN[kind])}")
-        can = ", ".join(sorted(BUILT[kind])) or "none"
-        raise SpecError(f"{kind} {name} is not built yet; this version can do: {can}")
+    """Refuse what is not built of a spec, and of what it shall run with. Raises SpecError.
+
+    Without a world it is enough that one can do it.
+    """
+    if world is not None and world not in BUILT:
+        raise _not_built("world", world, BUILT)
+    worlds = [BUILT[world]] if world is not None else list(BUILT.values())
+    for kind, name in _used(spec, strategy):
+        if not any(name in can[kind] for can in worlds):
+            raise _not_built(kind, name, frozenset[str]().union(*(can[kind] for can in worlds)), world)
 
 
-def _used(spec: Spec, strategy: str | None, world: str | None) -> Iterable[tuple[str, str]]:
+def _not_built(kind: str, name: str, can: Iterable[str], world: str | None = None) -> SpecError:
+    if kind in KNOWN and name not in KNOWN[kind]:
+        return SpecError(f"{kind} {name!r} is unknown{nearest(name, KNOWN[kind])}")
+    there = f" in world {world}" if world is not None else ""
+    words = ", ".join(sorted(can)) or "none"
+    return SpecError(f"{kind} {name} is not built yet{there}; this version can do: {words}")
+
+
+def _used(spec: Spec, strategy: str | None) -> Iterable[tuple[str, str]]:
     if strategy is not None:
         yield "strategy", strategy
-    if world is not None:
-        yield "world", world
     yield "record", spec.record
     yield "drain.policy", spec.drain.policy.kind
     yield "server.on_sigterm", spec.server.on_sigterm
@@ -57,7 +81,7 @@ def _used(spec: Spec, strategy: str | None, world: str | None) -> Iterable[tuple
         yield "modifier", "keep_warm"
     if spec.drain.discount_silent:
         yield "modifier", "discount_silent"
-    if strategy is not None and hasattr(settings := getattr(spec.strategy, strategy, None), "shrink"):
-        for name in ("shrink", "nudge", "auto_rollback"):
-            if getattr(settings, name):
-                yield "modifier", name
+    settings = getattr(spec.strategy, strategy, None) if strategy is not None else None
+    for name in ("shrink", "nudge", "auto_rollback"):
+        if getattr(settings, name, None):
+            yield "modifier", name

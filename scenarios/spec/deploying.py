@@ -24,6 +24,7 @@ def _release(value: Any) -> str:
 
 
 Release = Annotated[str, BeforeValidator(_release)]
+Bad = Literal["never_ready", "crashes", "crashes_after_switch"]
 
 
 class Deploy(Part):
@@ -41,8 +42,10 @@ class Deploy(Part):
         default=None, description="back to the release that was selected before"
     )
     release: Release | None = Field(default=None, description="with at: this one, and not a drawn one")
-    bad: Literal["never_ready", "crashes"] | None = Field(
-        default=None, description="with at or every: what is wrong with the release"
+    bad: Bad | None = Field(
+        default=None,
+        description="with at or every: what is wrong with the release: it never gets ready; it crashes before "
+        "it listens; or it crashes 5 s after it was found ready, again and again",
     )
 
     @model_validator(mode="after")
@@ -142,6 +145,9 @@ class EveryStrategy(Part):
     min_ready: Duration = Field(
         default=0.0, description="how long a new pod must have been ready before it counts"
     )
+    auto_rollback: int = Field(
+        default=0, ge=0, description="crashes after the switch that make it roll back; 0: never"
+    )
 
 
 class Recreate(EveryStrategy):
@@ -179,9 +185,6 @@ class Switching(EveryStrategy):
 
     shrink: bool = Field(default=False, description="scale a draining Deployment down as its pods empty")
     nudge: Nudge | None = Field(default=None, description="close the leftovers at a pace")
-    auto_rollback: int = Field(
-        default=0, ge=0, description="crashes after the switch that make it roll back; 0: never"
-    )
     grace: PositiveDuration = Field(default=30.0, description="from SIGTERM to SIGKILL")
 
 

@@ -102,8 +102,15 @@ class Server(Part):
     linger: Duration = Field(
         default=2.0, description="how long it accepts after SIGTERM; routing stops up to 1.1 s later"
     )
+    on_deselected: Literal["leave_when_empty", "pace", "nothing"] = Field(
+        default="leave_when_empty",
+        description="what the hook makes it do: end when the last connection has left, but serve on for "
+        "`linger`; the same, and ask clients to leave at `pace_per_s`; or nothing",
+    )
     pace_per_s: float = Field(
-        default=10.0, gt=0, description="clients asked to leave in a second, with on_sigterm: pace"
+        default=10.0,
+        gt=0,
+        description="clients asked to leave in a second, with pace as on_sigterm or on_deselected",
     )
 
 

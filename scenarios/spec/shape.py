@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from scenarios.record import Level
 from scenarios.spec.base import Part, nearest
-from scenarios.spec.deploying import Deploy, Drain, Fault, Strategies
+from scenarios.spec.deploying import Bad, Deploy, Drain, Fault, Strategies
 from scenarios.spec.fleet import Fleet, Kubernetes, Network, Server
 from scenarios.spec.releases import releases
 from scenarios.spec.units import Duration, duration_text
@@ -26,7 +26,7 @@ class PlannedDeploy:
     at_s: float
     kind: Literal["deploy", "rollback"]
     release: str = ""
-    bad: Literal["never_ready", "crashes"] | None = None
+    bad: Bad | None = None
 
 
 class Bound(Part):
@@ -64,6 +64,11 @@ class Spec(Part):
     seed: int = Field(default=7, ge=0, description="of every random stream")
     record: Level = Field(
         default="full", description="how much of the connections is kept: full, lost or series"
+    )
+    crowd: Literal["auto", "oracle", "fast"] = Field(
+        default="auto",
+        description="sim: users one by one with their messages (oracle), or in arrays without messages (fast); "
+        "auto: oracle for few users with few messages",
     )
     fleet: Fleet = Field(default_factory=Fleet)
     users: Users = Field(description="who uses the service")

@@ -91,6 +91,13 @@ def share_or_count(value: Any) -> int | str:
     raise ValueError(f"{value!r} is neither a count nor a share; write it as 2 or 25%")
 
 
+def percentage(value: Any) -> str:
+    """A share from 0% to 100%, kept as a text. Raises ValueError."""
+    if isinstance(value, str) and isinstance(found := share_or_count(value), str):
+        return found
+    raise ValueError(f"{value!r} is no share; write it as 5%")
+
+
 def share_of(value: str) -> float:
     """0.25 from "25%", as `share_or_count` leaves it."""
     return float(value.removesuffix("%")) / 100
@@ -127,3 +134,6 @@ Memory = Annotated[
 
 Share = Annotated[int | str, BeforeValidator(share_or_count), _schema("2", "25%")]
 """A count, or a share such as 25%."""
+
+Percent = Annotated[str, BeforeValidator(percentage), _schema("5%")]
+"""A share such as 5%."""

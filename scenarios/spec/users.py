@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from scenarios.spec.base import Choice, Part, Word
-from scenarios.spec.units import Duration, Rate
+from scenarios.spec.units import Duration, Percent, Rate
 
 PositiveDuration = Annotated[Duration, Field(gt=0)]
 PositiveRate = Annotated[Rate, Field(gt=0)]
@@ -219,6 +219,10 @@ class Users(Part):
         default=10.0, description="to TCP's connect, and again to the handshake's end"
     )
     messages_per_min: float = Field(default=2.0, ge=0, description="that each user sends while online")
+    vanish: Percent = Field(
+        default="0%",
+        description="sessions that end without a word to the server: their connections stay open, and silent",
+    )
 
     @model_validator(mode="after")
     def _population(self) -> Users:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -36,6 +37,18 @@ class Harvest:
     events: Sequence[Event] = ()  # that the world noted by itself: a server that died
     last: Fleet | None = None  # as it stood at the end: requests with their outcomes
     versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """What a person chooses of the cluster; kind's share counts in the world `kind` only."""
+
+    context: str | None = None  # current: of the kubeconfig; None: its current one
+    image: str | None = None  # of the chat server; kind: built where none is given
+    front: str | None = None  # current: HOST:PORT, where users reach node port PORT
+    kind_image: str | None = None  # of the nodes
+    recreate: bool = False  # the kind cluster
+    kind_name: str = field(default_factory=lambda: os.environ.get("DRAINBOW_KIND_NAME", "drainbow"))
 
 
 class RealWorld(Protocol):

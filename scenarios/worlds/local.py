@@ -22,6 +22,7 @@ from deployer.clusters.local.journal import EVENTS, PODS
 from deployer.draining import DrainSettings
 from deployer.fleet import Count, Fleet, Kind, Limits, PodState, Release
 from deployer.process import Config as DeployerConfig
+from deployer.requests import previous_release
 from deployer.strategies.registry import AnyStrategy
 from scenarios.assemble import read_lines
 from scenarios.errors import OutOfReach, UserMistake
@@ -33,6 +34,8 @@ from scenarios.worlds import Event, Front, Harvest
 
 RESTART_S = 1.0
 """After so long a deployer that died is started again."""
+LEFT = "exit code 0"
+"""A server that ended so was told to, or left when it was empty: no fault."""
 SPARE_FILES = 300
 BACKEND_PORT = 5222
 BAD = {
@@ -41,6 +44,7 @@ BAD = {
         "127.0.0.1:9",
     ),  # nothing listens there, and without a backend it is not ready
     "crashes": ("--backlog", "0"),  # it refuses its settings, at each start
+    "crashes_after_switch": ("--crash-after", "5s"),  # after a readiness probe has found it
 }
 """What makes a release bad: a setting that is wrong, as it would be in life."""
 
@@ -74,6 +78,8 @@ class LocalWorld:
         self._deployer: Child | None = None
         self._deployer_config = plan.folder / "deployer.json"
         self._restart_s: float | None = None
+        self._backend_address = ""
+        self._backend_back_s: float | None = None  # when it is started again, while it is down
         self._faults = random.Random(f"{plan.spec.seed}/faults")
         self._deaths = 0
 
@@ -99,21 +105,32 @@ class LocalWorld:
         return self._running.cluster.observe()
 
     def request(self, release: Release, kind: Kind) -> int:
-        """As in RealWorld."""
-        return self._running.cluster.request(release, kind)
+        """As in RealWorld; a rollback without a release goes back to the one that served before."""
+        return self._running.cluster.request(release or previous_release(self.observe()) or "", kind)
 
     def inject(self, kind: str, target: str, duration_s: float) -> Sequence[Event]:
-        """As in RealWorld: kill_pod or deployer_killed."""
+        """As in RealWorld: every fault. Raises ClusterUnreachable where one needs the API server."""
         now_s = time.time()
+        cluster = self._running.cluster
         if kind == "deployer_killed":
             assert self._deployer is not None
             self._deployer.kill()
             self._restart_s = now_s + duration_s
-            return [Event(now_s, kind, "")]
-        if target == "random":
-            ready = sorted(pod.name for pod in self.observe().pods if pod.state is PodState.READY)
-            target = self._faults.choice(ready) if ready else ""
-        self._running.cluster.kill_pod(target)
+        elif kind == "backend_down":
+            assert self._backend is not None
+            self._backend.kill()
+            self._backend_back_s = now_s + duration_s
+        elif kind == "api_down":
+            cluster.take_api_down(duration_s)
+        elif kind == "node_loss":
+            if target == "random":
+                target = self._one_of({pod.node for pod in self.observe().pods if pod.node})
+            if not cluster.freeze_node(target, duration_s):
+                raise UserMistake(f"node_loss: no node {target!r}; there are node-1 … node-{self._nodes}")
+        else:
+            if target == "random":
+                target = self._one_of({p.name for p in self.observe().pods if p.state is PodState.READY})
+            cluster.kill_pod(target)
         return [Event(now_s, kind, target)]
 
     def supervise(self) -> Sequence[Event]:
@@ -122,12 +139,17 @@ class LocalWorld:
         if self._running.process.poll() is not None:
             raise OutOfReach(f"the local cluster ended: {_last_line(self._plan.folder / client.LOG)}")
         assert self._backend is not None
-        if self._backend.exit_code is not None:
+        events = []
+        if self._backend_back_s is not None:
+            if now_s >= self._backend_back_s:
+                self._backend_back_s = None
+                self._backend = self._backend_process()
+                events.append(Event(now_s, "backend_started", ""))
+        elif self._backend.exit_code is not None:
             raise OutOfReach(f"the XMPP backend ended: {self._backend.last_words()}")
         assert self._deployer is not None
         if self._deployer.exit_code is None:
-            return []
-        events = []
+            return events
         if self._restart_s is None:
             events.append(Event(now_s, "deployer_died", f"exit code {self._deployer.exit_code}"))
             self._restart_s = now_s + RESTART_S
@@ -155,7 +177,7 @@ class LocalWorld:
             events=[
                 Event(row["t_s"], f"server_{row['kind']}", row["target"])
                 for row in read_lines(self._plan.folder / EVENTS)
-                if row["kind"] in ("died", "not_live")
+                if row["kind"] in ("died", "not_live") and row.get("detail") != LEFT
             ],
             last=fleet,
         )
@@ -178,12 +200,23 @@ class LocalWorld:
     def _journal(self) -> Path:
         return self._plan.folder / "deployer.jsonl"
 
+    def _one_of(self, names: set[str]) -> str:
+        """One at random, none of none."""
+        return self._faults.choice(sorted(names)) if names else ""
+
+    @property
+    def _nodes(self) -> int:
+        return self._plan.spec.fleet.nodes.count
+
+    def _backend_process(self) -> Child:
+        rate = f"{self._plan.spec.server.backend_logins_per_s:f}"
+        command = [sys.executable, "-m", "chatserver", "xmppd", "--xmpp", self._backend_address]
+        command += ["--domain", DOMAIN, "--password", PASSWORD, "--logins-per-s", rate]
+        return Child("xmppd", command, self._logs / "xmppd.log", self._mark)
+
     def _start_backend(self) -> str:
-        server = self._plan.spec.server
-        address = f"{_backend_address()}:{BACKEND_PORT}"
-        command = [sys.executable, "-m", "chatserver", "xmppd", "--xmpp", address, "--domain", DOMAIN]
-        command += ["--password", PASSWORD, "--logins-per-s", f"{server.backend_logins_per_s:f}"]
-        self._backend = Child("xmppd", command, self._logs / "xmppd.log", self._mark)
+        address = self._backend_address = f"{_backend_address()}:{BACKEND_PORT}"
+        self._backend = self._backend_process()
         deadline_s = time.monotonic() + 30.0
         host, port = address.rsplit(":", 1)
         while time.monotonic() < deadline_s and self._backend.exit_code is None:
@@ -213,6 +246,7 @@ class LocalWorld:
             *("--handshake-timeout", f"{server.handshake_timeout:f}s"),
             *("--ping-interval", f"{server.ping_interval:f}s", "--linger", f"{server.linger:f}s"),
             *("--on-sigterm", mode, "--per-s", f"{server.pace_per_s:f}"),
+            *("--on-deselected", server.on_deselected),
         )
         try:
             return client.start(
@@ -230,7 +264,7 @@ class LocalWorld:
                     startup=plan.startup,
                     readiness=Probe("/readyz", plan.spec.fleet.probe.period),
                     sync_period_s=plan.spec.network.sync_period,
-                    nodes=plan.spec.fleet.nodes.count,
+                    nodes=self._nodes,
                     seed=plan.spec.seed,
                     front_port=plan.port,
                 ),

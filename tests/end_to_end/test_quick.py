@@ -48,10 +48,7 @@ def test_old_releases_burn_down_and_are_gone_before_the_end_two_of_them_draining
     for drained_s, deleted_s in deploys.select("t_drained_s", "t_deleted_s").iter_rows():
         assert drained_s < deleted_s
     drains = list(deploys.select("t_selected_s", "t_drained_s").iter_rows())
-    assert any(
-        later_selected < drained
-        for (_, drained), (later_selected, _) in itertools.pairwise(drains)
-    )
+    assert any(later_selected < drained for (_, drained), (later_selected, _) in itertools.pairwise(drains))
 
 
 def test_recreate_disconnects_everyone_once_in_each_deploy(runs):

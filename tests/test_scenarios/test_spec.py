@@ -328,17 +328,14 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
 
 
 def test_what_is_not_built_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    fewer = {
-        **BUILT,
-        "strategy": frozenset({"rolling"}),
-        "world": frozenset({"sim"}),
-        "modifier": frozenset[str](),
-    }
+    fewer = {**BUILT["sim"], "strategy": frozenset({"rolling"}), "modifier": frozenset[str]()}
     fewer |= {"drain.policy": frozenset({"empty"}), "fault": frozenset({"kill_pod"})}
-    monkeypatch.setattr("scenarios.spec.built.BUILT", fewer)
+    monkeypatch.setattr("scenarios.spec.built.BUILT", {"sim": fewer})
     spec = load("quick")
     require_built(spec, "rolling", "sim")
-    with pytest.raises(SpecError, match="strategy rainbow is not built yet; this version can do: rolling"):
+    with pytest.raises(
+        SpecError, match="strategy rainbow is not built yet in world sim; this version can do: rolling"
+    ):
         require_built(spec, "rainbow", "sim")
     with pytest.raises(SpecError, match="world local is not built yet; this version can do: sim"):
         require_built(spec, "rolling", "local")
@@ -352,6 +349,17 @@ def test_what_is_not_built_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatc
     assert refusal("drain.keep_warm=5s") == "modifier keep_warm is not built yet; this version can do: none"
 
 
+def test_what_one_world_can_do_another_may_not_be_able_to() -> None:
+    spec = load("quick", ["faults=[{at: 3s, api_down: 5s}]"])
+    require_built(spec, "rainbow", "local")
+    narrower = {"sim": {**BUILT["sim"], "fault": frozenset({"kill_pod"})}, "local": BUILT["local"]}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("scenarios.spec.built.BUILT", narrower)
+        require_built(spec, "rainbow")
+        with pytest.raises(SpecError, match="fault api_down is not built yet in world sim"):
+            require_built(spec, "rainbow", "sim")
+
+
 def test_unknown_strategies_and_worlds_name_the_nearest() -> None:
     with pytest.raises(SpecError, match="strategy 'rainbo' is unknown; the nearest known one is rainbow"):
         require_built(load("quick"), "rainbo")
@@ -360,7 +368,7 @@ def test_unknown_strategies_and_worlds_name_the_nearest() -> None:
 
 
 def test_modifiers_count_only_for_the_strategy_that_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scenarios.spec.built.BUILT", {**BUILT, "modifier": frozenset[str]()})
+    monkeypatch.setattr("scenarios.spec.built.BUILT", {"sim": {**BUILT["sim"], "modifier": frozenset[str]()}})
     spec = load("quick", ["strategy.rainbow.shrink=true"])
     require_built(spec, "rolling")
     require_built(spec, "colors")

@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
+import polars as pl
 import pytest
 
-from deployer.fleet import Kind, Limits, Outcome
-from loadgen.behaviour.attempts import ClosedBy
-from sim.setup import Bad, Fault, FaultKind, FleetSetup, Nodes, PlannedDeploy
+from deployer.fleet import Decision, Kind, Limits, Outcome
+from loadgen.behaviour.attempts import Attempt, ClosedBy
+from loadgen.behaviour.sessions import Forever
+from sim.setup import Bad, CrowdKind, Fault, FaultKind, FleetSetup, Nodes, PlannedDeploy
 from sim.world import simulate
 
 
@@ -44,7 +46,7 @@ def test_a_named_pod_is_hit(setup_of):
 
 
 @pytest.mark.parametrize("strategy", ["rainbow", "rolling"])
-@pytest.mark.parametrize("bad", Bad)
+@pytest.mark.parametrize("bad", [Bad.NEVER_READY, Bad.CRASHES])
 def test_a_broken_release_fails_and_the_old_one_goes_on(setup_of, strategy, bad):
     outcome = simulate(
         setup_of(
@@ -102,3 +104,85 @@ def test_room_that_comes_free_is_taken(setup_of):
     assert outcome.deploys[1].outcome is Outcome.DONE
     late = [p for p in outcome.pods if p.t_scheduled_s is not None and p.t_scheduled_s - p.t_created_s > 1]
     assert late
+
+
+def table(outcome):
+    """Table `connections`, whichever crowd made it."""
+    if isinstance(outcome.connections, pl.DataFrame):
+        return outcome.connections
+    rows = [{name: getattr(row, name) for name in Attempt.__slots__} for row in outcome.connections]
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+BOTH = pytest.mark.parametrize("crowd", [CrowdKind.ORACLE, CrowdKind.FAST])
+
+
+@BOTH
+def test_without_its_backend_a_service_drops_everyone_and_lets_nobody_in(setup_of, crowd):
+    staying = replace(setup_of().behaviour, session=Forever(), messages_per_min=0.0)
+    outcome = simulate(
+        setup_of(
+            deploys=(),
+            crowd=crowd,
+            behaviour=staying,
+            faults=(Fault(10.0, FaultKind.BACKEND_DOWN, duration_s=8.0),),
+        )
+    )
+    rows = table(outcome)
+    dropped = rows.filter(((pl.col("t_close_s") - 10.0).abs() < 0.01) & (pl.col("t_ready_s") < 10.0))
+    assert dropped.height == 300
+    assert set(dropped["close_code"]) == {1011}
+    assert rows.filter(pl.col("t_ready_s").is_between(10.1, 18.0)).is_empty()
+    refused = rows.filter(pl.col("t_request_s").is_between(10.5, 17.0))
+    assert set(refused["failure"]) <= {"login", "refused"}
+    assert rows.filter(pl.col("t_close_s").is_null())["t_ready_s"].is_not_null().sum() > 280
+
+
+@BOTH
+def test_a_lost_node_is_noticed_by_its_clients_one_by_one(setup_of, crowd):
+    """They ask after up to a minute of silence, and wait ten seconds for the answer."""
+    staying = replace(setup_of().behaviour, session=Forever(), messages_per_min=0.0)
+    faults = (Fault(10.0, FaultKind.NODE_LOSS, "node-1", duration_s=120.0),)
+    outcome = simulate(setup_of(deploys=(), crowd=crowd, behaviour=staying, faults=faults, duration_s=200.0))
+    there = {pod.pod for pod in outcome.pods if pod.node == "node-1"}
+    rows = table(outcome)
+    lost = rows.filter(pl.col("closed_by") == "network")
+    assert set(lost["pod"]) <= there
+    assert lost["t_close_s"].is_between(20.0, 80.1).all()
+    assert lost["t_close_s"].mean() == pytest.approx(50.0, abs=5.0)
+    assert set(lost["how"]) == {"timeout"}
+    again = rows.filter(pl.col("t_request_s").is_between(55.0, 120.0) & pl.col("t_ready_s").is_not_null())
+    assert again.height > 10
+    assert not set(again["pod"]) & there, "after 40 s the node's pods are out of the endpoints"
+    assert all(pod.t_gone_s is None for pod in outcome.pods), "the node came back before they were evicted"
+
+
+def test_a_node_that_stays_away_has_its_pods_replaced(setup_of):
+    faults = (Fault(10.0, FaultKind.NODE_LOSS, "node-1", duration_s=500.0),)
+    outcome = simulate(setup_of(deploys=(), faults=faults, duration_s=600.0))
+    there = [pod for pod in outcome.pods if pod.node == "node-1" and pod.t_created_s < 0]
+    assert there
+    assert all(pod.t_terminating_s == pytest.approx(350.0, abs=1.0) for pod in there)
+    assert all(pod.t_gone_s > 510.0 for pod in there), "nobody could end them before the node was back"
+    new = [pod for pod in outcome.pods if pod.t_created_s > 300.0]
+    assert len(new) == len(there)
+    assert all(pod.node != "node-1" for pod in new)
+
+
+def test_a_drain_that_cannot_be_counted_deletes_nothing(setup_of):
+    faults = (Fault(20.0, FaultKind.NODE_LOSS, "node-1", duration_s=60.0),)
+    outcome = simulate(setup_of("rainbow", deploys=setup_of().deploys[:1], faults=faults, duration_s=110.0))
+    assert not [t_s for t_s, action in outcome.actions if "Delete" in type(action).__name__ and 20 < t_s < 80]
+    assert {v.decision for t_s, v in outcome.verdicts if 20 < t_s < 80} <= {Decision.UNKNOWN, Decision.KEEP}
+    assert outcome.deploys[1].t_deleted_s > 80.0
+
+
+def test_while_the_api_is_away_routes_stay_and_a_deploy_waits(setup_of):
+    faults = (Fault(5.5, FaultKind.API_DOWN, duration_s=10.0),)
+    outcome = simulate(setup_of("rainbow", deploys=(PlannedDeploy(6.0, "b2c3d4"),), faults=faults))
+    row = outcome.deploys[1]
+    assert row.t_requested_s == pytest.approx(15.5, abs=0.01)
+    assert row.outcome is Outcome.DONE
+    assert not any(5.5 < t_s < 15.5 for t_s, _ in outcome.actions)
+    assert not any(r.forced for r in outcome.connections)
+    assert any(5.5 < r.t_request_s < 15.5 and r.t_ready_s is not None for r in outcome.connections)

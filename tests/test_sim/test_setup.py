@@ -65,4 +65,4 @@ def test_a_population_of_nobody_is_a_run_of_pods_only(setup_of):
 
 
 def test_bad_releases_are_known_by_name():
-    assert [bad.value for bad in Bad] == ["never_ready", "crashes"]
+    assert [bad.value for bad in Bad] == ["never_ready", "crashes", "crashes_after_switch"]

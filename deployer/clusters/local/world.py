@@ -62,11 +62,11 @@ class World:
         """Carry out one action. Raises ApiDownError, RejectedError."""
         self._check_api()
         match action:
-            case NotifyDeselected(pods):
-                await self._post(pods, "/deselected")
+            case NotifyDeselected(pods, undo):
+                await self._tell(pods, "/deselected", "DELETE" if undo else "POST")
             case CloseConnections(pods, per_s):
                 there = [pod for pod in pods if self.kubelet.pid_of(pod) is not None]
-                await self._post(there, f"/drain?per_s={per_s / max(1, len(there)):.6g}")
+                await self._tell(there, f"/drain?per_s={per_s / max(1, len(there)):.6g}")
             case LookAgain():
                 pass
             case _:
@@ -264,16 +264,16 @@ class World:
             return None
         return await admin.count(address, self._config.pod.admin_port, ASK_TIMEOUT_S)
 
-    async def _post(self, pods: Iterable[str], target: str) -> None:
+    async def _tell(self, pods: Iterable[str], target: str, method: str = "POST") -> None:
         """Tell pods something; one that cannot be told is noted, and no error: it may be gone already."""
-        await asyncio.gather(*(self._post_one(pod, target) for pod in pods))
+        await asyncio.gather(*(self._tell_one(pod, target, method) for pod in pods))
 
-    async def _post_one(self, pod: str, target: str) -> None:
+    async def _tell_one(self, pod: str, target: str, method: str) -> None:
         address = self.kubelet.address_of(pod)
         if address is None:
             return
         try:
-            answer = await admin.exchange(address, self._config.pod.admin_port, "POST", target, ASK_TIMEOUT_S)
+            answer = await admin.exchange(address, self._config.pod.admin_port, method, target, ASK_TIMEOUT_S)
         except admin.NoAnswerError as error:
             self.event("not_told", pod, str(error))
             return

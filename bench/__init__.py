@@ -1,0 +1,1 @@
+"""Benchmarks that state ratios: what is compared runs in the same process, one after the other."""

@@ -1,0 +1,38 @@
+"""What a reader of a run should know besides its numbers: sentences made from its spec and summary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from scenarios.spec.shape import Spec
+
+HOUR_S = 3600.0
+
+
+def notes_of(spec: Spec, strategy: str, summary: Mapping[str, Any]) -> list[str]:
+    """The notes on a finished run, in the order in which they are read; none where there is nothing to say."""
+    found = (_against_fixed_colours(spec, strategy, summary),)
+    return [note for note in found if note is not None]
+
+
+def mean_pods(spec: Spec, summary: Mapping[str, Any]) -> float | None:
+    """Pods there were on average after the warm-up: pod-hours over hours."""
+    hours = (spec.duration - spec.warm_up) / HOUR_S
+    return None if summary.get("pod_hours") is None else float(summary["pod_hours"]) / hours
+
+
+def _against_fixed_colours(spec: Spec, strategy: str, summary: Mapping[str, Any]) -> str | None:
+    """A Deployment for each release is not always the cheaper one: 1 + λD of them live at a time."""
+    pods = mean_pods(spec, summary)
+    if strategy not in ("rainbow", "immutable") or pods is None or not summary.get("deploys_done"):
+        return None
+    count = spec.strategy.colors.count
+    fixed = count * spec.fleet.replicas
+    said = f"{strategy} had {pods:.1f} pods on average (peak {summary['peak_pods']:.0f})"
+    if pods > fixed:
+        return (
+            f"{said}, more than the {fixed} of {count} fixed colours: at this rate of deploys more releases "
+            "drain at the same time than there are colours. Colours would have blocked deploys instead."
+        )
+    return f"{said}; {count} fixed colours are {fixed} pods at all times."

@@ -1,0 +1,134 @@
+"""The self-contained page of several runs: small multiples on shared axes, one table, cost against disruption."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from scenarios.labels import LABELS, SECTIONS, Label, best, hint, written
+from scenarios.record import Record
+from scenarios.report.figures import PAINTERS, legend_of, panels
+from scenarios.report.frontier import COST, FORCED, frontier_figure, points_of, way_back_figure
+from scenarios.report.groups import Group, differences, grouped
+from scenarios.report.render import render
+from scenarios.report.style import svg_of
+
+_SHOWN = 4  # differing keys that are named
+
+
+def compare_page(records: Sequence[Record], summaries: Sequence[Any], folders: Sequence[str]) -> str:
+    """`compare.html`; runs of the same strategy, world and spec are one column, with the mean's interval."""
+    groups = grouped(records, summaries, folders)
+    scenarios = ", ".join(dict.fromkeys(group.first.run["spec"]["name"] for group in groups))
+    worlds = len(dict.fromkeys(group.world for group in groups))
+    return render(
+        "compare.html.j2",
+        title=f"{scenarios}: {', '.join(dict.fromkeys(group.strategy for group in groups))}",
+        sentence=_sentence(groups),
+        notes=_notes(groups),
+        # a row a strategy and a column a world, where that gives a full grid
+        columns=worlds if 1 < worlds <= 3 and len(groups) % worlds == 0 else 3,
+        several=any(len(group.records) > 1 for group in groups),
+        pictures={name: _panels(name, groups) for name in ("connections", "reconnects", "pods")},
+        frontier=_svg(
+            frontier_figure(groups), "frontier", "Pod-hours against forced reconnects, a point a column"
+        ),
+        way_back=_svg(
+            way_back_figure(groups), "way-back", "Share of the users cut off who are back, a line a column"
+        ),
+        left_out=[g.name for g in groups if g.mean(FORCED) is None or g.mean(COST) is None],
+        blocked=any(not point.comparable for point in points_of(groups)),
+        groups=groups,
+        sections=[(title, [_row(label, groups) for label in labels]) for title, labels in SECTIONS],
+    )
+
+
+@dataclass(frozen=True)
+class _Panels:
+    panels: Sequence[tuple[str, str]]  # name and SVG of each group
+    legend: str  # empty where the pictures label themselves
+
+
+def _panels(name: str, groups: Sequence[Group]) -> _Panels:
+    drawn = panels(PAINTERS[name], [group.first for group in groups])
+    legend = _svg(legend_of(drawn), f"{name}-legend", "legend")
+    pictures = [
+        (group.name, svg_of(figure, f"{name}-{number}", f"{name} of {group.name}"))
+        for number, (group, figure) in enumerate(zip(groups, drawn, strict=True))
+    ]
+    return _Panels(pictures, legend)
+
+
+def _svg(figure: Figure | None, name: str, label: str) -> str:
+    return "" if figure is None else svg_of(figure, name, label)
+
+
+def _sentence(groups: Sequence[Group]) -> str:
+    """Which cut the fewest and which cost the least, among those that did all their deploys."""
+    known = [g for g in groups if g.mean(FORCED) is not None and g.mean(COST) is not None]
+    ranked = [g for g in known if g.all_done] or known
+    behind = [f"{g.name} did {g.deploys}" for g in groups if not g.all_done and ranked != known]
+    also = f" {'; '.join(behind)}." if behind else ""
+    if len(ranked) < 2:
+        return f"Too little is known of these runs to rank them.{also}"
+    gentle = min(ranked, key=lambda g: (g.mean(FORCED) or 0, g.mean(COST) or 0))
+    cheap = min(ranked, key=lambda g: (g.mean(COST) or 0, g.mean(FORCED) or 0))
+    if gentle is cheap:
+        return f"{gentle.name} cut the fewest connections ({_told(gentle)}) and cost the least ({_cost(gentle)}).{also}"
+    return (
+        f"{gentle.name} cut the fewest connections: {_told(gentle)}, for {_cost(gentle)}. "
+        f"{cheap.name} cost the least: {_cost(cheap)}, and {_told(cheap)}.{also}"
+    )
+
+
+def _told(group: Group) -> str:
+    return f"{group.mean(FORCED):.3g} per client and deploy"
+
+
+def _cost(group: Group) -> str:
+    return f"{group.mean(COST):,.3g} pod-hours"
+
+
+def _notes(groups: Sequence[Group]) -> list[str]:
+    found = []
+    interrupted = [g.name for g in groups if any(record.run.get("interrupted") for record in g.records)]
+    if interrupted:
+        found.append(f"Interrupted, and measured until then: {', '.join(interrupted)}.")
+    keys = differences([group.first for group in groups])
+    if keys:
+        told = [f"{key} ({', '.join(values[:3])})" for key, values in list(keys.items())[:_SHOWN]]
+        more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+        found.append(f"The specs differ in {', '.join(told)}{more}: compare with care.")
+    return found
+
+
+def _row(label: Label, groups: Sequence[Group]) -> dict[str, Any]:
+    """The best mean is marked; one whose interval meets the best one's cannot be told from it."""
+    means = [group.mean(label.key) for group in groups]
+    winner = best(label, means)
+    of_best = [
+        g.spread(label.key)
+        for g, mean in zip(groups, means, strict=True)
+        if mean is not None and mean == winner
+    ]
+    cells = []
+    for group, mean in zip(groups, means, strict=True):
+        spread = group.spread(label.key)
+        is_best = mean is not None and mean == winner
+        tied = not is_best and winner is not None and spread is not None and any(
+            top is not None and spread.mean_low <= top.mean_high and top.mean_low <= spread.mean_high for top in of_best
+        )  # fmt: skip
+        interval = ""
+        if spread is not None and spread.mean_high > spread.mean_low:
+            low = max(spread.mean_low, 0.0)  # no metric is negative
+            interval = (
+                f"{written(label, low, several=True)} … {written(label, spread.mean_high, several=True)}"
+            )
+        text = written(label, mean, several=len(group.records) > 1)
+        cells.append(
+            {"text": text, "interval": interval, "mark": "best" if is_best else "tied" if tied else ""}
+        )
+    return {"hint": hint(LABELS[label.key]), "text": label.text, "cells": cells}

@@ -1,0 +1,129 @@
+"""Random numbers by name: each is a function of seed, stream, user and attempt, not of what was drawn before.
+
+So a draw in one stream never shifts another, and the same user has the same session and the same waits under
+every strategy. The generator is SplitMix64's finaliser over a keyed counter (Steele, Lea and Flood, "Fast
+splittable pseudorandom number generators", 2014), applied twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+import numpy as np
+
+from loadgen.behaviour import sessions
+from loadgen.behaviour.sessions import Session
+from sim.fast.compiled import compiled
+from sim.fast.layout import PART, Array
+from sim.fast.store import W, lengths, parts, sums
+
+_STEP_A = np.uint64(0x9E3779B97F4A7C15)
+_STEP_B = np.uint64(0xD1B54A32D192ED03)
+_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
+_MIX_2 = np.uint64(0x94D049BB133111EB)
+_11, _27, _30, _31 = (np.uint64(n) for n in (11, 27, 30, 31))
+_TO_UNIT = 2.0**-53
+
+EXPONENTIAL, WEIBULL, LOGNORMAL, EMPIRICAL, FOREVER = range(5)
+
+
+def key_of(seed: int, stream: str) -> np.uint64:
+    """The key of a named stream."""
+    return np.uint64(int.from_bytes(hashlib.sha256(f"{seed}/{stream}".encode()).digest()[:8], "little"))
+
+
+@compiled
+def uniform(key: np.uint64, a: int, b: int) -> float:
+    """A number in (0, 1), the one of counters a and b in the stream of this key."""
+    z = key + np.uint64(a) * _STEP_A + np.uint64(b) * _STEP_B
+    z = (z ^ (z >> _30)) * _MIX_1
+    z = (z ^ (z >> _27)) * _MIX_2
+    z = (z ^ (z >> _31)) + key
+    z = (z ^ (z >> _30)) * _MIX_1
+    z = (z ^ (z >> _27)) * _MIX_2
+    z = z ^ (z >> _31)
+    return (float(z >> _11) + 0.5) * _TO_UNIT
+
+
+@compiled
+def normal(key: np.uint64, a: int, b: int) -> float:
+    """A standard normal number (Box and Muller, 1958)."""
+    radius = math.sqrt(-2.0 * math.log(uniform(key, a, b)))
+    return radius * math.cos(2.0 * math.pi * uniform(key ^ _MIX_1, a, b))
+
+
+@compiled
+def gamma(key: np.uint64, a: int, b: int, shape: float) -> float:
+    """A gamma number of scale 1 and shape >= 1 (Marsaglia and Tsang, 2000)."""
+    d = shape - 1.0 / 3.0
+    c = 1.0 / math.sqrt(9.0 * d)
+    turn = key
+    while True:
+        turn = turn + _STEP_A
+        x = normal(turn, a, b)
+        v = (1.0 + c * x) ** 3
+        if v > 0.0 and math.log(uniform(turn ^ _MIX_2, a, b)) < 0.5 * x * x + d - d * v + d * math.log(v):
+            return d * v
+
+
+def parts_of(session: Session) -> tuple[Array, Array, Array]:
+    """A distribution as the compiled functions take it: its parts, and empirical lengths with running sums.
+
+    The lengths are sorted within each part.
+    """
+    mixed = session.parts if isinstance(session, sessions.Mixture) else ((1.0, session),)
+    found = np.zeros(len(mixed), PART)
+    all_lengths: list[float] = []
+    all_sums: list[float] = []
+    for part, (weight, one) in zip(found, mixed, strict=True):
+        part["fresh"] = weight
+        part["met"] = weight * one.mean_s if len(mixed) > 1 else 1.0
+        if isinstance(one, sessions.Exponential):
+            part["kind"], part["p1"] = EXPONENTIAL, one.mean_s
+        elif isinstance(one, sessions.Weibull):
+            part["kind"], part["p1"], part["p2"] = WEIBULL, one.scale_s, one.shape
+        elif isinstance(one, sessions.Lognormal):
+            part["kind"], part["p1"], part["p2"] = LOGNORMAL, one.median_s, one.sigma
+        elif isinstance(one, sessions.Empirical):
+            part["kind"], part["first"], part["count"] = EMPIRICAL, len(all_lengths), len(one.lengths_s)
+            all_lengths += sorted(one.lengths_s)
+            all_sums += np.cumsum(sorted(one.lengths_s)).tolist()
+        else:
+            part["kind"] = FOREVER
+    for column in ("fresh", "met"):
+        found[column] = np.cumsum(found[column]) / found[column].sum()
+    return found, np.array(all_lengths, float), np.array(all_sums, float)
+
+
+@compiled
+def session_s(w: W, place: int, occupant: int, residual: bool) -> float:
+    """How long this user wishes to be online; `residual`: what is left of a session met at a random moment."""
+    key = w.session_key
+    parts_, lengths_ = parts(w), lengths(w)
+    at = 0
+    if len(parts_) > 1:
+        chance = uniform(key ^ _STEP_B, place, occupant)
+        while at < len(parts_) - 1 and chance >= (parts_[at].met if residual else parts_[at].fresh):
+            at += 1
+    part = parts_[at]
+    if part.kind == FOREVER:
+        return math.inf
+    if part.kind == EXPONENTIAL:
+        return float(-part.p1 * math.log(uniform(key, place, occupant)))
+    if not residual:
+        if part.kind == WEIBULL:
+            return float(part.p1 * (-math.log(uniform(key, place, occupant))) ** (1.0 / part.p2))
+        if part.kind == LOGNORMAL:
+            return float(part.p1 * math.exp(part.p2 * normal(key, place, occupant)))
+        found = int(uniform(key, place, occupant) * part.count)
+        return float(lengths_[part.first + found])
+    share = uniform(key ^ _STEP_A, place, occupant)
+    if part.kind == WEIBULL:
+        biased = gamma(key, place, occupant, 1.0 + 1.0 / part.p2) ** (1.0 / part.p2)
+        return float(share * part.p1 * biased)
+    if part.kind == LOGNORMAL:
+        return float(share * part.p1 * math.exp(part.p2 * (part.p2 + normal(key, place, occupant))))
+    of = sums(w)[part.first : part.first + part.count]
+    found = min(np.searchsorted(of, uniform(key, place, occupant) * of[-1], side="right"), part.count - 1)
+    return float(share * lengths_[part.first + found])

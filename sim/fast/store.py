@@ -1,0 +1,264 @@
+"""The arrays behind one pointer.
+
+Compiled functions take one record of `layout.STORE` and look at the arrays through it: a tuple of arrays as an
+argument would cost a reference count for each of them at each call.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeAlias
+
+import numpy as np
+from llvmlite import ir  # type: ignore[import-untyped, unused-ignore]
+from numba import carray as _array  # type: ignore[attr-defined, import-untyped, unused-ignore]
+from numba.core import types  # type: ignore[import-untyped, unused-ignore]
+from numba.extending import intrinsic  # type: ignore[import-untyped, unused-ignore]
+
+from sim.fast.compiled import compiled
+from sim.fast.layout import COUNTERS, KINDS, STORE, Array
+
+CACHE_LINE = 64
+W: TypeAlias = Any
+"""A record of `layout.STORE`, in compiled code."""
+
+
+_USERS = KINDS["users"]
+_PODS = KINDS["pods"]
+_BACKENDS = KINDS["backends"]
+_ARRIVALS = KINDS["arrivals"]
+_VACANT = KINDS["vacant"]
+_CALENDAR = KINDS["calendar"]
+_FOLLOWING = KINDS["following"]
+_DUE = KINDS["due"]
+_PRESENT = KINDS["present"]
+_POOL = KINDS["pool"]
+_WAITS = KINDS["waits"]
+_PARTS = KINDS["parts"]
+_LENGTHS = KINDS["lengths"]
+_SUMS = KINDS["sums"]
+_ROWS = KINDS["rows"]
+_BINS = KINDS["bins"]
+_TIMERS = KINDS["timers"]
+_STAGES = KINDS["stages"]
+_KNOCKS = KINDS["knocks"]
+_LOGINS = KINDS["logins"]
+_TURNS = KINDS["turns"]
+_READIES = KINDS["readies"]
+_LOSSES = KINDS["losses"]
+_DEADLINES = KINDS["deadlines"]
+
+
+class Store:
+    """The record, and by name the arrays that it points to."""
+
+    def __init__(self) -> None:
+        self.all = np.zeros(1, STORE)
+        self.address = self.all.ctypes.data  # what the event loop is given
+        self._arrays: dict[str, Array] = {}
+
+    def __getitem__(self, name: str) -> Array:
+        return self._arrays[name]
+
+    def __setitem__(self, name: str, array: Array) -> None:
+        """The array in the place of another; it is kept alive as long as it is there."""
+        fit = _aligned(array.shape, KINDS[name])
+        fit[:] = array
+        self._arrays[name] = fit
+        self.all[f"{name}_at"], self.all[f"{name}_n"] = fit.ctypes.data, len(fit)
+        if name == "bins":
+            self.all["window"] = fit.shape[1]
+
+
+def _aligned(shape: tuple[int, ...], kind: np.dtype[Any]) -> Array:
+    """Room that begins with a cache line."""
+    size = math.prod(shape) * kind.itemsize
+    raw = np.zeros(size + CACHE_LINE, np.uint8)
+    first = -raw.ctypes.data % CACHE_LINE
+    return raw[first : first + size].view(kind).reshape(shape)
+
+
+def _address_as_pointer(_: Any, address: Any) -> Any:
+    """An address as a pointer."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+
+    return types.voidptr(address), generate
+
+
+_pointer: Any = intrinsic(_address_as_pointer)
+
+
+@compiled
+def at(address: int) -> W:
+    """The record at this address."""
+    return _array(_pointer(address), (1,), STORE)[0]
+
+
+@compiled
+def users(w: W) -> Array:
+    """As `layout.KINDS` says."""
+    found: Array = _array(_pointer(w.users_at), (w.users_n,), _USERS)
+    return found
+
+
+@compiled
+def pods(w: W) -> Array:
+    """As `layout.KINDS` says."""
+    found: Array = _array(_pointer(w.pods_at), (w.pods_n,), _PODS)
+    return found
+
+
+@compiled
+def backends(w: W) -> Array:
+    """As `layout.KINDS` says."""
+    found: Array = _array(_pointer(w.backends_at), (w.backends_n,), _BACKENDS)
+    return found
+
+
+@compiled
+def arrivals(w: W) -> Array:
+    """As `layout.KINDS` says."""
+    found: Array = _array(_pointer(w.arrivals_at), (w.arrivals_n,), _ARRIVALS)
+    return found
+
+
+@compiled
+def vacant(w: W) -> Array:
+    """As `layout.KINDS` says."""
+    found: Array = _array(_pointer(w.vacant_at), (w.vacant_n,), _VACANT)
+    return found
+
+
+@compiled
+def calendar(w: W) -> Array:
+    """As `layout.KINDS` says."""
+    found: Array = _array(_pointer(w.calendar_at), (w.calendar_n,), _CALENDAR)
+    return found
+
+
+@compiled
+def present(w: W) -> Array:
+    """As `layout.KINDS` says."""
+    found: Array = _array(_pointer(w.present_at), (w.present_n,), _PRESENT)
+    return found
+
+
+@compiled
+def pool(w: W) -> Array:
+    """As `layout.KINDS` says."""
+    found: Array = _array(_pointer(w.pool_at), (w.pool_n,), _POOL)
+    return found
+
+
+@compiled
+def waits(w: W) -> Array:
+    """As `layout.KINDS` says."""
+    found: Array = _array(_pointer(w.waits_at), (w.waits_n,), _WAITS)
+    return found
+
+
+@compiled
+def parts(w: W) -> Array:
+    """As `layout.KINDS` says."""
+    found: Array = _array(_pointer(w.parts_at), (w.parts_n,), _PARTS)
+    return found
+
+
+@compiled
+def lengths(w: W) -> Array:
+    """As `layout.KINDS` says."""
+    found: Array = _array(_pointer(w.lengths_at), (w.lengths_n,), _LENGTHS)
+    return found
+
+
+@compiled
+def sums(w: W) -> Array:
+    """As `layout.KINDS` says."""
+    found: Array = _array(_pointer(w.sums_at), (w.sums_n,), _SUMS)
+    return found
+
+
+@compiled
+def rows(w: W) -> Array:
+    """As `layout.KINDS` says."""
+    found: Array = _array(_pointer(w.rows_at), (w.rows_n,), _ROWS)
+    return found
+
+
+@compiled
+def bins(w: W) -> Array:
+    """As `layout.KINDS` says."""
+    found: Array = _array(_pointer(w.bins_at), (w.bins_n, w.window, COUNTERS), _BINS)
+    return found
+
+
+@compiled
+def timers(w: W) -> Array:
+    """As `layout.KINDS` says."""
+    found: Array = _array(_pointer(w.timers_at), (w.timers_n,), _TIMERS)
+    return found
+
+
+@compiled
+def stages(w: W) -> Array:
+    """As `layout.KINDS` says."""
+    found: Array = _array(_pointer(w.stages_at), (w.stages_n,), _STAGES)
+    return found
+
+
+@compiled
+def knocks(w: W) -> Array:
+    """As `layout.KINDS` says."""
+    found: Array = _array(_pointer(w.knocks_at), (w.knocks_n,), _KNOCKS)
+    return found
+
+
+@compiled
+def logins(w: W) -> Array:
+    """As `layout.KINDS` says."""
+    found: Array = _array(_pointer(w.logins_at), (w.logins_n,), _LOGINS)
+    return found
+
+
+@compiled
+def turns(w: W) -> Array:
+    """As `layout.KINDS` says."""
+    found: Array = _array(_pointer(w.turns_at), (w.turns_n,), _TURNS)
+    return found
+
+
+@compiled
+def readies(w: W) -> Array:
+    """As `layout.KINDS` says."""
+    found: Array = _array(_pointer(w.readies_at), (w.readies_n,), _READIES)
+    return found
+
+
+@compiled
+def losses(w: W) -> Array:
+    """As `layout.KINDS` says."""
+    found: Array = _array(_pointer(w.losses_at), (w.losses_n,), _LOSSES)
+    return found
+
+
+@compiled
+def deadlines(w: W) -> Array:
+    """As `layout.KINDS` says."""
+    found: Array = _array(_pointer(w.deadlines_at), (w.deadlines_n,), _DEADLINES)
+    return found
+
+
+@compiled
+def following(w: W) -> Array:
+    """As `layout.KINDS` says."""
+    found: Array = _array(_pointer(w.following_at), (w.following_n,), _FOLLOWING)
+    return found
+
+
+@compiled
+def due(w: W) -> Array:
+    """As `layout.KINDS` says."""
+    found: Array = _array(_pointer(w.due_at), (w.due_n,), _DUE)
+    return found

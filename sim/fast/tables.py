@@ -1,0 +1,128 @@
+"""From the event loop's rows and counters to the record's tables, without an object a row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from loadgen.behaviour.attempts import ClosedBy, Failure, Reason
+from sim.fast.layout import (
+    BACKEND,
+    CLOSED,
+    EOF,
+    NETWORK,
+    NO_CUT,
+    OPENED,
+    POD_GONE,
+    RESET,
+    SERVER,
+    SILENCE,
+    Array,
+)  # fmt: skip
+
+DIGITS = 6
+"""As in `sim.outcome`: whole microseconds."""
+_REASONS = [Reason.ARRIVAL, Reason.RECONNECT]
+_CLOSERS = [
+    ClosedBy.USER, ClosedBy.SERVER, ClosedBy.POD_GONE, ClosedBy.NETWORK, ClosedBy.NEVER_OPENED, ClosedBy.RUN_END,
+]  # fmt: skip
+_FAILURES = [None, Failure.REFUSED, Failure.CONNECT_TIMEOUT, Failure.HANDSHAKE, Failure.LOGIN]
+_HOW = {SERVER: "close_frame", EOF: "eof", RESET: "reset", NETWORK: "reset", POD_GONE: "reset",
+    BACKEND: "close_frame", SILENCE: "timeout"}  # fmt: skip
+_SERVICE_RESTART, _INTERNAL_ERROR = 1012, 1011
+
+
+def connections(rows: Array, pods: Sequence[str], releases: Sequence[str], zero_s: float) -> pl.DataFrame:
+    """Rows of table `connections`; `pods` and `releases` are the names by pod number. No messages: null."""
+    times = {
+        name: pl.Series(np.round(rows[name] - zero_s, DIGITS)).fill_nan(None)
+        for name in ("t_request_s", "t_open_s", "t_ready_s", "t_close_s", "t_end_s")
+    }
+    how = [_HOW.get(cut) for cut in range(SILENCE + 1)]
+    timed_out = (rows["failure"] > 0) & (rows["cut"] == NO_CUT)
+    frame = pl.DataFrame(
+        {
+            "place": rows["place"],
+            "occupant": rows["occupant"],
+            "attempt": rows["attempt"].astype(np.int64),
+            "reason": _named(rows["reason"], [str(name) for name in _REASONS]),
+            **times,
+            "release": _named(rows["pod"], releases),
+            "pod": _named(rows["pod"], pods),
+            "closed_by": _named(rows["closed_by"], [str(name) for name in _CLOSERS]),
+            "failure": _named(rows["failure"], [name and str(name) for name in _FAILURES]),
+            "close_code": pl.Series(
+                np.select(
+                    [rows["cut"] == SERVER, rows["cut"] == BACKEND], [_SERVICE_RESTART, _INTERNAL_ERROR], 0
+                )
+            ).replace(0, None),
+            "how": _named(rows["cut"], how).set(pl.Series(timed_out), "timeout"),
+            "gave_up": rows["gave_up"].astype(bool),
+        }
+    )
+    nothing = pl.lit(None, dtype=pl.Int64)
+    return frame.select(
+        pl.format("u{}-{}", "place", "occupant").alias("user"),
+        *("attempt", "reason", "t_request_s", "t_open_s", "t_ready_s", "t_close_s", "release", "pod"),
+        *("closed_by", "failure", "close_code"),
+        nothing.alias("messages_sent"),
+        nothing.alias("messages_lost"),
+        *("how", "t_end_s", "gave_up"),
+    )
+
+
+def _named(numbers: Array, names: Sequence[str | None]) -> pl.Series:
+    """Names by number; -1 is null."""
+    at = np.where(numbers < 0, len(names), numbers).astype(np.int64)
+    return pl.Series([*names, None], dtype=pl.String).gather(at)
+
+
+class Series:
+    """The table `series`, made from one window of bins after the other."""
+
+    def __init__(self, duration_s: float) -> None:
+        self._bins = math.ceil(duration_s)
+        self._frames: list[pl.DataFrame] = []
+        self._open = np.zeros(1, np.int64)  # by release, the first for none
+
+    def begin(self, open_now: Array) -> None:
+        """Time zero: so many connections are open of each release."""
+        self._open = open_now.astype(np.int64)
+
+    def add(self, first: int, counted: Array) -> None:
+        """These bins are complete, the first of them `first`: release, bin, counter."""
+        if len(self._open) < len(counted):
+            self._open = np.concatenate((self._open, np.zeros(len(counted) - len(self._open), np.int64)))
+        counted = counted[:, : max(self._bins - first, 0)]
+        if counted.shape[1] == 0:
+            return
+        changes = counted[:, :, OPENED].astype(np.int64) - counted[:, :, CLOSED]
+        open_ = self._open[:, None] + np.cumsum(changes, axis=1)
+        self._open = open_[:, -1].copy()
+        something = (open_ > 0) | counted[:, :, :OPENED].any(axis=2)
+        release, at = np.nonzero(something)
+        values = counted[release, at]
+        columns = {"bin": (at + first).astype(np.int32), "number": release.astype(np.int16)}
+        columns["open"] = open_[release, at].astype(np.int32)
+        for counter, name in enumerate(_COUNTED):
+            columns[name] = values[:, counter].astype(np.int32)
+        self._frames.append(pl.DataFrame(columns))
+
+    def table(self, releases: Sequence[str]) -> pl.DataFrame:
+        """All of it, with the releases' names; their order is that of their first pods."""
+        if not self._frames:
+            return pl.DataFrame()
+        whole = pl.concat(self._frames)
+        self._frames = [whole]
+        return whole.select(
+            pl.col("bin").cast(pl.Float64).alias("t_s"),
+            pl.Series("release", [None, *releases], dtype=pl.String).gather(whole["number"]).alias("release"),
+            "open",
+            *_COUNTED,
+        )
+
+
+_COUNTED = ("arrivals", "reconnect_requests", "logins", "user_closes", "forced_closes")
