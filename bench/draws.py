@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
+import numba
 import numpy as np
 
 from sim.fast.draws import normal, uniform
@@ -21,10 +23,4 @@ def _draw_all(attempts: int, again: int) -> float:
     return total
 
 
-def _compiled() -> object:
-    import numba
-
-    return numba.njit(error_model="numpy")(_draw_all)
-
-
-draw_all = _compiled()
+draw_all: Callable[[int, int], float] = numba.njit(error_model="numpy")(_draw_all)

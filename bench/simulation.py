@@ -11,10 +11,10 @@ from __future__ import annotations
 import argparse
 import functools
 import multiprocessing
-import resource
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -234,10 +234,15 @@ def _month(users: int) -> None:
         )
     )
     print(
-        f"a month, {users:,} users at once, 120 deploys, rolling: "
-        f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB at most",
+        f"a month, {users:,} users at once, 120 deploys, rolling: {_highest_mib():.0f} MiB at most",
         flush=True,
     )
+
+
+def _highest_mib() -> float:
+    """The most memory that this process had, without what the one had that started it (as getrusage counts)."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def a_month(users: int) -> None:
@@ -253,12 +258,12 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="a hundredth of the users")
     part = 100 if parser.parse_args().short else 1
     simulate(two_days("rolling", 1000))  # compiles, once
+    a_month(100_000 // part)
     against_the_floor(1_000_000 // part)
     against_the_oracle(100_000 // part)
     control_plane()
     many_runs(100_000 // part)
     a_week(1_000_000 // part)
-    a_month(100_000 // part)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,9 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing import get_context
 from typing import Any
 
@@ -24,7 +23,7 @@ from rich.text import Text
 from scipy.stats import t as student
 
 from scenarios.errors import UserMistake
-from scenarios.labels import SECTIONS, written
+from scenarios.labels import SECTIONS, Label, written
 from scenarios.run import Finished, Options, read_spec, run_in_memory
 from scenarios.spec import Spec
 from scenarios.spec.units import duration_text
@@ -212,9 +211,9 @@ def print_differences(console: Console, found: Mapping[str, Replications]) -> No
     for title, labels in SECTIONS:
         table.add_row(Text(title, style="bold"))
         for label in labels:
-            cells = [_mean(baseline, label.key, partial(written, label))]
+            cells = [_mean(baseline, label)]
             for _, other in others:
-                cells.append(_mean(other, label.key, partial(written, label)))
+                cells.append(_mean(other, label))
                 spread = other.difference(baseline, label.key)
                 cells.append(
                     "–"
@@ -225,6 +224,6 @@ def print_differences(console: Console, found: Mapping[str, Replications]) -> No
     console.print(table)
 
 
-def _mean(of: Replications, key: str, write: Callable[[float], str]) -> str:
-    spread = of.spread(key)
-    return "–" if spread is None else write(spread.mean)
+def _mean(of: Replications, label: Label) -> str:
+    spread = of.spread(label.key)
+    return "–" if spread is None else written(label, spread.mean)

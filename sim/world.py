@@ -26,8 +26,8 @@ from sim.setup import Fault, FaultKind, PlannedDeploy, Setup, SetupError
 RUN_START, RUN_END = "run_start", "run_end"
 FEW_PODS = 32
 """Up to so many pods are sampled every second, more of them every five, as in real worlds …"""
-SAMPLES = 10_000
-"""… but about so often at most: a simulated week has samples a minute apart."""
+SAMPLES = 5_000
+"""… but about so often at most: a simulated week has samples two minutes apart."""
 PATIENCE_S = 600.0
 """How much longer than planned the start of a run may take before it is given up."""
 

@@ -53,7 +53,7 @@ WINDOW = 2048  # bins of the series that are counted at a time
 IN_A_BUCKET = 128  # ends of sessions, in the mean
 MOST_BUCKETS = 1 << 18
 HEAPS = ("timers", "stages")
-RINGS = ("knocks", "logins", "turns", "readies", "losses", "deadlines")
+RINGS = ("knocks", "logins", "turns", "readies", "losses")
 _ROWS = {"full": ALL_ROWS, "lost": LOST_ROWS, "series": NO_ROWS}
 _CUTS = {Cut.SERVER: SERVER, Cut.POD_GONE: POD_GONE, Cut.BACKEND: BACKEND}
 
@@ -335,6 +335,8 @@ class FastCrowd:
 
     def _cut(self, number: int, stage: int, how: int) -> None:
         affected = self._s["pods"][number]["open" if stage == ACCEPTED else "backlog"]
+        if not affected:
+            return
         losses = self._s["losses"]
         while not queues.fits(losses, int(affected) + loop.ROOM):
             losses = queues.twice(losses)
@@ -368,7 +370,7 @@ class FastCrowd:
             if 2 * users > MOST_USERS:
                 raise SetupError(f"more than {MOST_USERS} users are online at once; simulate a part of them")
             store["users"] = _new_users(store["users"])
-            for name in ("vacant", "present", "following", "due"):
+            for name in ("vacant", "present", "tried", "following", "due"):
                 store[name] = _longer(store[name])
             free = int(self._g["free"])
             store["vacant"][free : free + users] = np.arange(users, 2 * users)[::-1]
@@ -415,6 +417,7 @@ def _store(
         "arrivals": np.zeros(0),
         "vacant": np.zeros(users),
         "calendar": np.zeros(0),
+        "tried": np.zeros(users),
         "following": np.zeros(users),
         "due": np.zeros(users),
         "present": np.zeros(users),

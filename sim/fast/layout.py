@@ -165,6 +165,7 @@ KINDS = {
     "arrivals": np.dtype(f8),  # times, ascending
     "vacant": np.dtype(i8),  # slots that nobody is in
     "calendar": np.dtype(i4),  # each bucket's first slot, -1: none
+    "tried": np.dtype(i4),  # by slot: the pod of its latest attempt, for looking through all slots
     "following": np.dtype(i4),  # by slot: the next one in its bucket
     "due": np.dtype(f8),  # by slot: its time in the calendar
     "present": np.dtype(i8),  # the present bucket's slots, by time
@@ -182,7 +183,6 @@ KINDS = {
     "turns": EVENT,  # logins that wait for the backend's turn; times are those of coming
     "readies": EVENT,
     "losses": EVENT,
-    "deadlines": EVENT,
 }
 """Every array and the type of its records."""
 

@@ -36,7 +36,6 @@ from sim.fast.layout import (
     LOGINS as OF_LOGINS,
 )
 from sim.fast.queues import (
-    first,
     first_s,
     has_room,
     kind_of,
@@ -56,7 +55,6 @@ from sim.fast.store import (
     at,
     backends,
     calendar,
-    deadlines,
     due,
     following,
     knocks,
@@ -69,6 +67,7 @@ from sim.fast.store import (
     rows,
     stages,
     timers,
+    tried,
     turns,
     users,
     vacant,
@@ -76,6 +75,7 @@ from sim.fast.store import (
 from sim.fast.users import (
     ACCEPT,
     AGAIN,
+    DEADLINE,
     END,
     HALF_A_MICROSECOND,
     KNOCK,
@@ -104,8 +104,8 @@ ROOM = 256
 CHECK_EVERY = 64
 """So many events add fewer than ROOM entries to any queue: only then is the room looked at."""
 (
-    HOT, STAGES, KNOCKS, LOGINS, READIES, TURNS, LOSSES, DEADLINES, TIMERS, CALENDAR, COMING, PACES,
-) = range(12)  # fmt: skip
+    HOT, STAGES, KNOCKS, LOGINS, READIES, TURNS, LOSSES, TIMERS, CALENDAR, COMING, PACES,
+) = range(11)  # fmt: skip
 """Where the next event comes from."""
 NONE = -1
 
@@ -118,7 +118,6 @@ def _room(w: W) -> bool:
         and has_room(turns(w), ROOM)
         and has_room(readies(w), ROOM)
         and has_room(losses(w), ROOM)
-        and has_room(deadlines(w), ROOM)
         and stages(w)[0].what + ROOM < len(stages(w))
         and timers(w)[0].what + ROOM < len(timers(w))
         and (w.population or w.free > ROOM)
@@ -147,14 +146,16 @@ def _is_live(w: W, what: int) -> bool:
 
 
 @compiled
-def _deadline_s(w: W) -> float:
-    """When the first deadline comes that matters; those of logins that are over are dropped here."""
-    while length(deadlines(w)):
-        what = first(deadlines(w))
-        if _is_live(w, what) and users(w)[slot_of(what)].phase == TRYING:
-            return first_s(deadlines(w))
-        take(deadlines(w))
-    return math.inf
+def _give_until(w: W, slot: int, stage_s: float) -> None:
+    """The next stage of this login comes at `stage_s` at the latest: if that is too late, its client hangs up.
+
+    So almost no login needs an event for its deadline.
+    """
+    u = users(w)[slot]
+    deadline_s = u.connected_s + w.connect_timeout_s
+    if stage_s >= deadline_s:
+        w.sequence += 1
+        push(timers(w), deadline_s, w.sequence, packed(DEADLINE, slot, u.serial))
 
 
 @compiled
@@ -206,6 +207,7 @@ def _knock(w: W, slot: int, t_s: float, first_time: bool, clear_s: float) -> tup
             _fail_soon(w, slot, t_s, REFUSED)
             return math.inf, NONE
         u.pod = backends(w)[int(uniform(w.route_key, u.place, (u.occupant << 32) + u.attempt) * n)]
+        tried(w)[slot] = u.pod
     p = pods(w)[u.pod]
     if not p.listening:
         _fail_soon(w, slot, t_s, RESET)
@@ -235,7 +237,7 @@ def _knock(w: W, slot: int, t_s: float, first_time: bool, clear_s: float) -> tup
         w.now_s = ready_s
         ready(w, slot, ready_s)
         return math.inf, NONE
-    put(deadlines(w), u.connected_s + w.connect_timeout_s, packed(0, slot, u.serial))
+    _give_until(w, slot, p.free_s + 2 * w.one_way_s)
     return p.free_s, ACCEPT
 
 
@@ -276,6 +278,7 @@ def _stage(w: W, kind: int, slot: int, t_s: float, clear_s: float) -> tuple[floa
     if kind == LOGIN:
         p = pods(w)[u.pod]
         p.free_s = max(p.free_s, t_s) + w.login_cpu_s
+        _give_until(w, slot, p.free_s + w.login_rest_s)
         return p.free_s, SERVED
     if kind == SERVED:
         if t_s < w.backend_back_s:
@@ -284,6 +287,8 @@ def _stage(w: W, kind: int, slot: int, t_s: float, clear_s: float) -> tuple[floa
         if length(turns(w)) == 0 and w.limiter_s <= t_s:
             return _turn(w, t_s)
         put(turns(w), t_s, packed(0, slot, u.serial))
+        waits_s = max(w.limiter_s - t_s, 0.0) + length(turns(w)) * w.interval_s
+        _give_until(w, slot, t_s + waits_s + w.login_rest_s)
         return math.inf, NONE
     ready(w, slot, t_s)
     return math.inf, NONE
@@ -294,7 +299,7 @@ def _connected_to(w: W, pod: int) -> int:
     """Put the pod's connections, oldest first, behind what is in the pool; how many they are."""
     n = 0
     for slot in range(len(users(w))):
-        if users(w)[slot].pod == pod and users(w)[slot].stage == ACCEPTED:
+        if tried(w)[slot] == pod and users(w)[slot].pod == pod and users(w)[slot].stage == ACCEPTED:
             pool(w)[w.pool + n] = slot
             n += 1
     times = np.empty(n)
@@ -367,6 +372,9 @@ def _timer(w: W, what: int, t_s: float, clear_s: float) -> tuple[float, int]:
             leave_server(w, slot)
             u.cut = SILENCE
             comes = lost(w, slot, t_s)
+    elif kind == DEADLINE:
+        if u.phase == TRYING:
+            comes = hangs_up(w, slot, t_s, F_LOGIN if u.open_s <= t_s else F_HANDSHAKE)
     elif kind == AGAIN:
         return _knock(w, slot, t_s, False, clear_s)
     elif u.connected_s > t_s:
@@ -429,8 +437,6 @@ def advance(address: int, until_s: float) -> int:
             t_s, source = arrivals(w)[w.arrival], COMING
         if w.pace_s < t_s:
             t_s, source = w.pace_s, PACES
-        if _deadline_s(w) < t_s:
-            t_s, source = _deadline_s(w), DEADLINES
         clear_s = min(t_s, until_s)
         if hot_s < t_s:
             t_s, source = hot_s, HOT
@@ -485,10 +491,6 @@ def advance(address: int, until_s: float) -> int:
             what = take(losses(w))
             slot = slot_of(what)
             comes = _is_live(w, what) and lost(w, slot, t_s)
-        elif source == DEADLINES:
-            what = take(deadlines(w))
-            slot = slot_of(what)
-            comes = hangs_up(w, slot, t_s, F_LOGIN if users(w)[slot].open_s <= t_s else F_HANDSHAKE)
         elif source == TIMERS:
             what = pop(timers(w))
             slot = slot_of(what)
@@ -540,7 +542,7 @@ def cut(address: int, pod: int, stage: int, how: int) -> None:
     """The pod's connections in this stage end now, on its side."""
     w = at(address)
     for slot in range(len(users(w))):
-        if users(w)[slot].pod == pod and users(w)[slot].stage == stage:
+        if tried(w)[slot] == pod and users(w)[slot].pod == pod and users(w)[slot].stage == stage:
             _fail_soon(w, slot, w.now_s, how)
     w.emptied = NONE
 

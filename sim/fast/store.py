@@ -29,6 +29,7 @@ _BACKENDS = KINDS["backends"]
 _ARRIVALS = KINDS["arrivals"]
 _VACANT = KINDS["vacant"]
 _CALENDAR = KINDS["calendar"]
+_TRIED = KINDS["tried"]
 _FOLLOWING = KINDS["following"]
 _DUE = KINDS["due"]
 _PRESENT = KINDS["present"]
@@ -46,7 +47,6 @@ _LOGINS = KINDS["logins"]
 _TURNS = KINDS["turns"]
 _READIES = KINDS["readies"]
 _LOSSES = KINDS["losses"]
-_DEADLINES = KINDS["deadlines"]
 
 
 class Store:
@@ -244,13 +244,6 @@ def losses(w: W) -> Array:
 
 
 @compiled
-def deadlines(w: W) -> Array:
-    """As `layout.KINDS` says."""
-    found: Array = _array(_pointer(w.deadlines_at), (w.deadlines_n,), _DEADLINES)
-    return found
-
-
-@compiled
 def following(w: W) -> Array:
     """As `layout.KINDS` says."""
     found: Array = _array(_pointer(w.following_at), (w.following_n,), _FOLLOWING)
@@ -261,4 +254,11 @@ def following(w: W) -> Array:
 def due(w: W) -> Array:
     """As `layout.KINDS` says."""
     found: Array = _array(_pointer(w.due_at), (w.due_n,), _DUE)
+    return found
+
+
+@compiled
+def tried(w: W) -> Array:
+    """As `layout.KINDS` says."""
+    found: Array = _array(_pointer(w.tried_at), (w.tried_n,), _TRIED)
     return found

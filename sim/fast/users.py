@@ -50,7 +50,7 @@ from sim.fast.layout import (
 from sim.fast.queues import packed, push
 from sim.fast.store import W, bins, calendar, due, following, pods, rows, timers, users, vacant, waits
 
-KNOCK, ACCEPT, LOGIN, SERVED, READY, AGAIN, RETRY, END, TCP_DEADLINE, NO_ANSWER = range(10)
+KNOCK, ACCEPT, LOGIN, SERVED, READY, AGAIN, RETRY, END, TCP_DEADLINE, DEADLINE, NO_ANSWER = range(11)
 """Kinds of events."""
 HALF_A_MICROSECOND = 5e-7
 GIVES_UP = -1.0
