@@ -12,7 +12,7 @@ import polars as pl
 from deployer.actions import Action
 from deployer.fleet import Verdict
 from deployer.history import PodSpan, deploy_rows
-from deployer.journal import action_of, verdict_of
+from deployer.journal import action_of, read_journal, verdict_of
 from scenarios.metrics import attribute
 from scenarios.real import Raw
 from scenarios.record import EXTRA, TABLES, Level, classify_losses, kept, series_of
@@ -93,16 +93,8 @@ def written(action: Action) -> str:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """A JSON-lines file; a last line that was cut short by a kill is left out, as is a file that is not there."""
-    if not path.exists():
-        return []
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows
+    """A JSON-lines file; a line that a kill tore is left out, and a file that is not there has none."""
+    return list(read_journal(path)) if path.exists() else []
 
 
 def _brief(value: object) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -112,10 +111,3 @@ class Load:
     @property
     def _connections(self) -> Path:
         return self._folder / "connections.jsonl"
-
-
-def peak_users(behaviour: Behaviour) -> int:
-    """Users online at once, at the most that can be foreseen."""
-    from loadgen.config import expected_users
-
-    return math.ceil(expected_users(behaviour))

@@ -18,13 +18,14 @@ import polars as pl
 
 from deployer.draining import DrainError
 from deployer.strategies import StrategyError
+from loadgen.config import expected_users
 from scenarios import build
 from scenarios.assemble import finish, tables_of
 from scenarios.errors import Exit, UserMistake
 from scenarios.folders import RECORD, name_of, new_run
 from scenarios.housekeeping import docker, kind_tool
 from scenarios.interrupts import Interrupts
-from scenarios.load import Load, peak_users
+from scenarios.load import Load
 from scenarios.metrics import summarise, summary_json
 from scenarios.notes import notes_of
 from scenarios.progress import Progress, for_person
@@ -145,7 +146,7 @@ def _finished(folder: Path, record: Record, summary: Mapping[str, Any]) -> Finis
 def _run(scenario: str, spec: Spec, strategy: str, world: str, options: Options, show: Progress) -> Finished:
     when_s = time.time()
     if world != "sim":
-        check_files(peak_users(build.behaviour_of(compressed(spec))))
+        check_files(expected_users(build.behaviour_of(compressed(spec))))
     name = name_of(spec.name, strategy, world, when_s)
     with Interrupts() as interrupts, new_run(options.out, name) as (work, final):
         lived = spec if world == "sim" else compressed(spec)
@@ -174,7 +175,7 @@ def _run(scenario: str, spec: Spec, strategy: str, world: str, options: Options,
         record = record_of(run, tables)
         summary = summarise(record)
         run["notes"] = [*notes_of(lived, strategy, summary), *notes]
-        record = record_of(run, tables)
+        record = Record({**record.run, **run}, record.tables)
         show.phase("writing the report")
         texts = {"summary.json": summary_json(summary), "report.html": _page(record, summary)}
         write_record(work / RECORD, run, tables, texts)
