@@ -11,10 +11,10 @@ SHORT      := -m 'not cluster and not long and not notebooks'
 world       = $(if $(WORLD),--world $(WORLD))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup scenario simulate compare test test-cluster test-long test-crash kind-up kind-down study-drain notebooks lint clean
+.PHONY: help setup scenario simulate compare test test-cluster test-long test-crash kind-up kind-down bench bench-sim study-drain notebooks lint clean
 
 help:  ## what can be made
-	@sed -n 's/^\([a-z-]*\):.*## /make \1 ## /p' $(MAKEFILE_LIST) | column -t -s '#'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/ready: pyproject.toml constraints.txt scripts/setup
 	@scripts/setup
@@ -52,6 +52,11 @@ kind-up: .venv/ready  ## the kind cluster that scenarios use
 
 kind-down: .venv/ready  ## delete it
 	@.venv/bin/python -m scenarios.worlds.kind_cluster down
+
+bench-sim: .venv/ready  ## how fast the simulation is: ratios to baselines of the same run, about 15 minutes
+	@.venv/bin/python -m bench.simulation $(ARGS)
+
+bench: bench-sim  ## every benchmark
 
 study-drain: .venv/ready  ## drain policies compared in simulation, docs/study-drain.md: about 8 minutes
 	@.venv/bin/python -m scenarios.study_drain
