@@ -45,12 +45,17 @@ class Adoption:
         return str(self.deployment["metadata"]["name"])
 
     def deployment_patch(self, service: str) -> dict[str, Any]:
-        """Marks the Deployment; its template stays as it is, so no pod is touched."""
+        """Marks the Deployment; its template stays as it is, so no pod is touched.
+
+        It is paused: a changed template is for the next release, and must not roll pods that have users and that
+        the Service selects by the hash of the template that they came from.
+        """
         return {
             "metadata": {
                 "labels": {SERVICE_LABEL: service},
                 "annotations": {ADOPTED: self.release, ADOPTED_HASH: self.template_hash},
-            }
+            },
+            "spec": {"paused": True},
         }
 
     def service_patch(self, settings: Settings, now_s: float) -> dict[str, Any]:

@@ -20,7 +20,9 @@ from deployer.clusters.kubernetes.app import MANAGED_BY, OURS
 
 DURATION_S = 15.0
 """Without a sign of life for so long, the holder is taken for dead."""
-RENEW_S = 4.0
+HELD_S = 10.0
+"""Who has not renewed it for so long makes no write any more: one that is on its way has 5 s to arrive."""
+RENEW_S = 3.0
 SKEW_S = 10.0
 """How far two machines' clocks may be apart."""
 
@@ -63,6 +65,11 @@ def _namespace() -> str:
     return "".join(filter(str.isdecimal, str(Path("/proc/self/ns/pid").readlink())))
 
 
+def _clock_s() -> float:
+    """Seconds that pass while this process is frozen too, and while the machine sleeps where it can tell."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 class Lease:
     """The Lease of one service. Once taken it is renewed by a thread; `lost` is set when that fails."""
 
@@ -77,6 +84,15 @@ class Lease:
         self._seen: Sighting | None = before._seen if before is not None else None
         self._done = threading.Event()
         self._renewer: threading.Thread | None = None
+        self._renewed_s = 0.0
+
+    def holds(self) -> bool:
+        """Whether it is certainly ours at this moment: for a process that was frozen it is not.
+
+        It asks nobody, so that it can be asked before each write.
+        """
+        running = self._renewer is not None and not self.lost.is_set()
+        return running and _clock_s() - self._renewed_s < HELD_S
 
     def take(self) -> bool:
         """Take it if it is free. Raises ClusterUnreachable, RejectedError."""
@@ -86,14 +102,15 @@ class Lease:
             return self._create()
         spec = found.get("spec") or {}
         self.holder, renewed = spec.get("holderIdentity") or "", spec.get("renewTime") or ""
-        now_s = time.monotonic()
+        now_s = _clock_s()
         if self._seen is None or (self._seen.holder, self._seen.renewed) != (self.holder, renewed):
             self._seen = Sighting(self.holder, renewed, now_s)
         if not is_free(found, self.me, self._seen, now_s, time.time()):
             return False
+        at_s = _clock_s()
         taken = self._write(found["metadata"]["resourceVersion"], self._spec(acquired=True))
         if taken:
-            self._begin()
+            self._begin(at_s)
         return taken
 
     def release(self) -> None:
@@ -117,34 +134,35 @@ class Lease:
             "metadata": {"name": self._name, "labels": {MANAGED_BY: OURS}},
             "spec": self._spec(acquired=True),
         }
+        at_s = _clock_s()
         try:
             self._api.call("POST", self._base, manifest)
         except ConflictError:
             return False
         except NotFoundError as error:
             raise RejectedError(f"cluster {self._api.name}: {error}") from None
-        self._begin()
+        self._begin(at_s)
         return True
 
-    def _begin(self) -> None:
-        self.holder = self.me
+    def _begin(self, at_s: float) -> None:
+        self.holder, self._renewed_s = self.me, at_s
         self._renewer = threading.Thread(target=self._renew, name=f"lease {self._name}", daemon=True)
         self._renewer.start()
 
     def _renew(self) -> None:
-        renewed_s = time.monotonic()
         while not self._done.wait(RENEW_S):
             try:
                 found = self._api.call("GET", f"{self._base}/{self._name}")
                 if (found.get("spec") or {}).get("holderIdentity") != self.me:
                     break
+                at_s = _clock_s()
                 if self._write(found["metadata"]["resourceVersion"], self._spec()):
-                    renewed_s = time.monotonic()
+                    self._renewed_s = at_s
             except ClusterUnreachable:
                 pass  # nobody else can reach it either, or we find out once it is back
             except (NotFoundError, RejectedError):
                 break
-            if time.monotonic() - renewed_s > DURATION_S:
+            if _clock_s() - self._renewed_s > DURATION_S:
                 # Perhaps somebody else has it by now; the next round tells, and until then we act on nothing.
                 self.lost.set()
                 return

@@ -110,7 +110,8 @@ class Session:
             lease = self._lease()
             try:
                 if lease.take():
-                    self._loop(journal, lambda: self.outcome(deploy) is not None, lease, patience)
+                    with self.cluster.writing_while(lease.holds):
+                        self._loop(journal, lambda: self.outcome(deploy) is not None, lease, patience)
                 elif lease.holder != told:
                     told = lease.holder
                     tell(f"{told.split('_')[0]} runs the loop; watching it")
@@ -131,7 +132,8 @@ class Session:
             try:
                 if lease.take():
                     tell("running the loop")
-                    self._loop(journal, stop.is_set, lease, patience)
+                    with self.cluster.writing_while(lease.holds):
+                        self._loop(journal, stop.is_set, lease, patience)
                 elif lease.holder != told:
                     told = lease.holder
                     tell(f"{told.split('_')[0]} runs the loop; waiting for it")
@@ -146,7 +148,10 @@ class Session:
         """One look, under the Lease; None where somebody else holds it and looks anyway."""
         lease = self._lease()
         try:
-            return self.look(journal, time.time()) if lease.take() else None
+            if not lease.take():
+                return None
+            with self.cluster.writing_while(lease.holds):
+                return self.look(journal, time.time())
         finally:
             lease.release()
 
@@ -203,7 +208,7 @@ class Session:
         for each in self.api.call("GET", path).get("items") or ():
             target = each["spec"]["scaleTargetRef"]
             if target["kind"] == "Deployment" and target["name"] in deployments and target["name"] != real:
-                self.api.merge(
+                self.cluster.merge(
                     f"{path}/{each['metadata']['name']}",
                     {"spec": {"scaleTargetRef": {**target, "name": real}}},
                 )

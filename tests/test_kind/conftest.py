@@ -5,13 +5,6 @@ from __future__ import annotations
 import pytest
 
 
-@pytest.fixture(scope="session")
-def cluster(pytestconfig: pytest.Config):
-    from tests.worlds.kind_stage import cluster_of
-
-    return cluster_of(pytestconfig)
-
-
 @pytest.fixture
 def on_kind(cluster, monkeypatch):
     """The program's kind cluster is the session's."""

@@ -1,4 +1,4 @@
-"""A namespace of a real cluster, for the tests that are marked `cluster`: DRAINBOW_TEST_CONTEXT names it."""
+"""A namespace of a real cluster, and the program in it, for the tests that are marked `cluster`."""
 
 import json
 import os
@@ -11,23 +11,25 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-CONTEXT = "DRAINBOW_TEST_CONTEXT"
-IMAGE = os.environ.get("DRAINBOW_TEST_IMAGE", "python:3.11-slim")
 
 
 @pytest.fixture(scope="session")
-def context():
-    name = os.environ.get(CONTEXT)
-    if not name:
-        pytest.skip(f"{CONTEXT} names no kubeconfig context of a cluster that has the image {IMAGE}")
-    return name
+def context(cluster):
+    """The session's cluster, which the programs that tests start find in their kubeconfig."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KUBECONFIG", cluster.kubeconfig)
+        yield cluster.context
 
 
 @pytest.fixture(scope="session")
-def api(context):
-    from deployer.clusters.kubernetes import Api
+def image(cluster):
+    """One that has Python and is on every node: the chat server's."""
+    return cluster.image
 
-    found = Api.connect(context)
+
+@pytest.fixture(scope="session")
+def api(cluster, context):
+    found = cluster.connect()
     yield found
     found.close()
 
@@ -41,10 +43,10 @@ def namespace(api):
     api.call("DELETE", f"/api/v1/namespaces/{name}")
 
 
-def echo_deployment(name="echo-server", replicas=2, **pod):
+def echo_deployment(image, name="echo-server", replicas=2, **pod):
     container = {
         "name": "echo",
-        "image": IMAGE,
+        "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["python", "-c", (HERE / "echo.py").read_text()],
         "env": [{"name": "MODE", "value": "kept"}],
@@ -68,15 +70,15 @@ def echo_deployment(name="echo-server", replicas=2, **pod):
 
 
 @pytest.fixture
-def echo_template():
-    return echo_deployment()
+def echo_template(image):
+    return echo_deployment(image)
 
 
 @pytest.fixture
-def echo(api, namespace):
+def echo(api, namespace, image):
     """A Deployment of two ready echo pods and its Service, as somebody made them without us."""
     apps = f"/apis/apps/v1/namespaces/{namespace}/deployments"
-    api.call("POST", apps, echo_deployment())
+    api.call("POST", apps, echo_deployment(image))
     service = {
         "metadata": {"name": "echo"},
         "spec": {"selector": {"app": "echo"}, "ports": [{"port": 80, "targetPort": "tcp"}]},
@@ -94,16 +96,33 @@ def eventually(holds, timeout_s=60.0):
     return found
 
 
+FAST = ("--hold", "2s", "--set", "progress_deadline=60s", "--count", "metric:chat_open_connections:9090")
+CLIENT = """
+import socket, time
+while True:
+    try:
+        s = socket.create_connection(("echo", 80), 5)
+        break
+    except OSError:
+        time.sleep(0.2)
+s.settimeout(None)
+while s.recv(100):
+    pass
+time.sleep(3600)
+"""
+
+
 class Program:
     """The commands as a user runs them, in processes of their own."""
 
-    def __init__(self, context, namespace):
+    def __init__(self, context, namespace, image):
+        self.image = image
         self._started = []
         self._where = ["--service", "echo", "--namespace", namespace, "--context", context]
 
-    def start(self, command, *args, env=None):
-        code = "import sys, typer; from scenarios import cli, cli_own; app = typer.Typer(); "
-        code += "cli_own.register(app); cli.app = app; sys.exit(cli._run(sys.argv[1:]))"
+    def start(self, command, *args, env=None, first=""):
+        """`first` is code that runs before the program, to bring about what seldom happens by itself."""
+        code = f"{first}\nimport sys; from scenarios.cli import main; main(sys.argv[1:])"
         process = subprocess.Popen(
             [sys.executable, "-c", code, command, *self._where, *args],
             stdout=subprocess.PIPE,
@@ -120,8 +139,8 @@ class Program:
                 process.kill()
                 process.communicate()
 
-    def run(self, command, *args, env=None, timeout_s=150):
-        process = self.start(command, *args, env=env)
+    def run(self, command, *args, env=None, first="", timeout_s=150):
+        process = self.start(command, *args, env=env, first=first)
         try:
             out, err = process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:
@@ -130,14 +149,55 @@ class Program:
             raise
         return process.returncode, out, err
 
+    def deploy(self, release, *args, **options):
+        return self.run("deploy", "--image", self.image, "--release", release, *FAST, *args, **options)
+
+    def start_deploy(self, release, *args, **options):
+        return self.start("deploy", "--image", self.image, "--release", release, *FAST, *args, **options)
+
     def status(self):
         code, out, err = self.run("status", "--json")
         assert code == 0, err
         return json.loads(out)
 
+    def releases(self):
+        return {row["release"]: row for row in self.status()["releases"]}
+
 
 @pytest.fixture
-def drainbow(context, echo):
-    program = Program(context, echo)
+def drainbow(context, echo, image):
+    program = Program(context, echo, image)
     yield program
     program.end()
+
+
+@pytest.fixture
+def client(api, echo, image):
+    """A pod that holds one connection to the service, for as long as it is let; the pod's path."""
+    container = {
+        "name": "client",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python", "-c", CLIENT],
+    }
+    pod = {
+        "metadata": {"name": "client"},
+        "spec": {"terminationGracePeriodSeconds": 0, "containers": [container]},
+    }
+    pods = f"/api/v1/namespaces/{echo}/pods"
+    api.call("POST", pods, pod)
+    eventually(lambda: sum(connections(api, echo).values()) == 1)
+    return f"{pods}/client"
+
+
+def connections(api, namespace):
+    """What each ready pod of the service says; one that is just ending says nothing."""
+    pods = api.call("GET", f"/api/v1/namespaces/{namespace}/pods", query={"labelSelector": "app=echo"})
+    ready = [
+        pod["metadata"]["name"]
+        for pod in pods["items"]
+        for condition in pod["status"].get("conditions") or ()
+        if condition["type"] == "Ready" and condition["status"] == "True"
+    ]
+    answers = {name: api.ask_pod(namespace, name, 9090, "/count", "GET", 2) for name in ready}
+    return {name: int(body) for name, (status, body) in answers.items() if status == 200}

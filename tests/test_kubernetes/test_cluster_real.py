@@ -18,38 +18,31 @@ from deployer.actions import (
     SetRelease,
 )
 from deployer.clusters.controlplane.objects import RejectedError
-from deployer.clusters.kubernetes import Api, App, Counting, Hooks, KubernetesCluster, Variant
+from deployer.clusters.kubernetes import App, Counting, Hooks, KubernetesCluster, Variant
 from deployer.draining import DrainSettings
 from deployer.fleet import Kind, Limits, Outcome, PodState
 from deployer.journal import MemoryJournal
 from deployer.strategies import make
+from tests.test_kubernetes.conftest import eventually
 
 pytestmark = pytest.mark.cluster
 
 
-def eventually(holds, timeout_s=60.0):
-    until_s = time.monotonic() + timeout_s
-    while not (found := holds()):
-        assert time.monotonic() < until_s, "it did not come about"
-        time.sleep(0.1)
-    return found
-
-
 @pytest.fixture
-def make_cluster(api, context, namespace, echo_template):
+def make_cluster(api, cluster, namespace, echo_template):
     made = []
 
     def build(**given):
         given = {"counting": Counting("endpoint", port=9090, path="/count"), "hooks": Hooks(), **given}
         app = App("echo", namespace, "echo", {"app": "echo"}, echo_template, Limits(2), **given)
-        made.append(KubernetesCluster(Api.connect(context), app))
+        made.append(KubernetesCluster(cluster.connect(), app))
         return made[-1]
 
     service = {"metadata": {"name": "echo"}, "spec": {"ports": [{"port": 80, "targetPort": 8080}]}}
     api.call("POST", f"/api/v1/namespaces/{namespace}/services", service)
     yield build
-    for cluster in made:
-        cluster.close()
+    for one in made:
+        one.close()
 
 
 def create(cluster, release="aaaaaa", replicas=2, **given):
@@ -147,7 +140,16 @@ def test_without_hooks_nobody_can_be_told(make_cluster):
             cluster.act(action)
 
 
-@pytest.mark.parametrize("name", ["rolling", "recreate", "bluegreen", "rainbow", "immutable"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "rainbow",
+        *(
+            pytest.param(name, marks=pytest.mark.long)
+            for name in ("rolling", "recreate", "bluegreen", "immutable")
+        ),
+    ],
+)
 def test_every_strategy_deploys_and_fails_and_returns(make_cluster, name, namespace, api):
     strategy = make(name, {"progress_deadline": 12.0})
     cluster = make_cluster(shape=strategy.shape)

@@ -21,15 +21,6 @@ def backend() -> Iterator[str]:
     running.close()
 
 
-@pytest.fixture(scope="session")
-def cluster(pytestconfig: pytest.Config) -> Iterator[Any]:
-    from tests.worlds.kind_stage import cluster_of
-
-    found = cluster_of(pytestconfig)
-    yield found
-    found.wait_for_removals()
-
-
 WORLDS = (
     "sim",
     pytest.param("local", marks=pytest.mark.end_to_end),

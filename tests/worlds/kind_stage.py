@@ -2,62 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import socket
-from concurrent.futures import Future, ThreadPoolExecutor
 
-import pytest
-
-from deployer.clusters.kubernetes import Api, App, KubernetesCluster
+from deployer.clusters.kubernetes import App, KubernetesCluster
 from deployer.fleet import Kind
 from scenarios.spec import load
-from scenarios.worlds import Front, Where, kind, namespaces, objects
-from scenarios.worlds.grounds import OnKind
+from scenarios.worlds import Front, namespaces, objects
 from scenarios.worlds.kubernetes import BAD
+from tests.session_cluster import Cluster
 from tests.worlds.real_stage import RealStage
 from tests.worlds.stage import APP, Play
-
-REMOVE_S = 120.0
-
-
-_CLUSTER = pytest.StashKey["Cluster"]()
-
-
-class Cluster:
-    """The kind cluster of the whole test session, and namespaces that are on their way out."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.ground = OnKind(Where(kind_name=name))
-        self.kubeconfig, self.context, self.image = self.ground.prepare(print)
-        self._remover = ThreadPoolExecutor(4)
-        self._removals: list[Future[bool]] = []
-
-    def connect(self) -> Api:
-        return Api.connect(self.context, self.kubeconfig)
-
-    def remove(self, namespace: str) -> None:
-        self._removals.append(
-            self._remover.submit(namespaces.remove, self.connect(), namespace, REMOVE_S, print)
-        )
-
-    def delete(self) -> None:
-        kind.delete(self.name)
-
-    def wait_for_removals(self) -> None:
-        removals, self._removals = self._removals, []
-        assert all(removal.result() for removal in removals), "namespaces of the suite are left"
-
-
-def cluster_of(config: pytest.Config) -> Cluster:
-    """The cluster of DRAINBOW_TEST_CONTEXT (kind-NAME), else one of the session's own, deleted at its end."""
-    if _CLUSTER not in config.stash:
-        given = os.environ.get("DRAINBOW_TEST_CONTEXT", "")
-        made = config.stash[_CLUSTER] = Cluster(given.removeprefix("kind-") or "drainbow-test")
-        if not given:
-            config.add_cleanup(made.delete)
-    return config.stash[_CLUSTER]
 
 
 class KindStage(RealStage):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Self, assert_never
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Self, assert_never
 
 from deployer.actions import (
     Action,
@@ -24,31 +23,25 @@ from deployer.actions import (
     SetRelease,
     Settle,
 )
-from deployer.clusters import ClusterUnreachable
 from deployer.clusters.controlplane import requests
 from deployer.clusters.controlplane.objects import RejectedError
 from deployer.clusters.kubernetes import reading, writing
-from deployer.clusters.kubernetes.api import Api, ConflictError, NotFoundError, Object
+from deployer.clusters.kubernetes.api import Api, Object
 from deployer.clusters.kubernetes.app import (
     ADOPTED,
     ADOPTED_HASH,
     DELETION_COST,
     DESELECTED_LABEL,
     HASH_LABEL,
-    SERVICE_LABEL,
     VARIANTS,
     App,
     Variant,
 )
 from deployer.clusters.kubernetes.asking import PodAsker
 from deployer.clusters.kubernetes.podlog import PodLog, deployment_of
-from deployer.clusters.kubernetes.watching import Store
+from deployer.clusters.kubernetes.sending import Sender
+from deployer.clusters.kubernetes.view import View
 from deployer.fleet import RELEASE_LABEL, SLOT_LABEL, Count, Fleet, Kind, Outcome, Release, Request
-
-SYNC_S = 5.0
-"""How long `observe` waits for its view to be whole again before it calls the cluster unreachable."""
-TRIES = 8
-"""Of a write that others' writes keep overtaking."""
 
 
 class KubernetesCluster:
@@ -63,26 +56,8 @@ class KubernetesCluster:
         """`app` may be replaced by another with the same namespace, Service and selector at any time."""
         self.api = api
         self.app = app
-        self.pod_log = PodLog()
-        base = f"/apis/apps/v1/namespaces/{app.namespace}/deployments"
-        core = f"/api/v1/namespaces/{app.namespace}"
-        self._deployments_path, self._pods_path = base, f"{core}/pods"
-        self._service_path = f"{core}/services/{app.service}"
-        labels = ",".join(f"{key}={value}" for key, value in sorted(app.selector.items()))
-        self._deployments = Store(
-            api, base, {"labelSelector": f"{SERVICE_LABEL}={app.service}"}, self._something_changed
-        )
-        self._pods = Store(api, self._pods_path, {"labelSelector": labels}, self._pod_changed)
-        self._services = Store(
-            api,
-            f"{core}/services",
-            {"fieldSelector": f"metadata.name={app.service}"},
-            self._something_changed,
-        )
-        self._stores = (self._services, self._deployments, self._pods)
-        self._changes = threading.Condition()
-        self._version = 0
-        self._started = False
+        self._view = View(api, app)
+        self._send = Sender(api, app, self._view)
         self._pod_asker = PodAsker(api, app.namespace)
 
     def __enter__(self) -> Self:
@@ -93,11 +68,7 @@ class KubernetesCluster:
 
     def close(self) -> None:
         """End the watches, and who waits in `watch` at once; nothing can be asked after that."""
-        with self._changes:
-            self._version += 1
-            self._changes.notify_all()
-        for store in self._stores if self._started else ():
-            store.close()
+        self._view.close()
         self._pod_asker.close()
         self.api.close()
 
@@ -105,8 +76,7 @@ class KubernetesCluster:
 
     def observe(self) -> Fleet:
         """As in Cluster; it shows every write that this object has made."""
-        service = self.service()
-        deployments, pods = self._deployments.all(), self._pods.all()
+        service, deployments, pods = self.service(), self.deployments(), self.pods()
         return reading.fleet_of(self.app, service, deployments, pods.values(), self.pod_log.times)
 
     def ask(self, pods: Iterable[str]) -> Mapping[str, Count | None]:
@@ -131,9 +101,9 @@ class KubernetesCluster:
                 self._delete(deployment)
             case MarkForDeletion(costs):
                 for pod, cost in costs.items():
-                    self._patch_pod(pod, {"metadata": {"annotations": {DELETION_COST: str(cost)}}})
+                    self._send.pod(pod, {"metadata": {"annotations": {DELETION_COST: str(cost)}}})
             case Annotate(deployment, key, value):
-                self._patch_deployment(deployment, {"metadata": {"annotations": {key: value}}})
+                self._patch(deployment, {"metadata": {"annotations": {key: value}}})
             case NotifyDeselected(pods, undo):
                 self._notify(pods, undo)
             case CloseConnections(pods, per_s):
@@ -176,10 +146,7 @@ class KubernetesCluster:
         Ask with -1 before an `observe` and with the answer after it, and no change is missed.
         Raises ClusterUnreachable.
         """
-        self._synced()
-        with self._changes:
-            self._changes.wait_for(lambda: self._version != version, timeout_s)
-            return self._version
+        return self._view.watch(version, timeout_s)
 
     # What runs and commands need besides.
 
@@ -188,45 +155,43 @@ class KubernetesCluster:
         found = self.pods().values()
         return self.ask(pod["metadata"]["name"] for pod in found if pod.get("spec", {}).get("nodeName"))
 
+    @property
+    def pod_log(self) -> PodLog:
+        """What has become of each pod."""
+        return self._view.pod_log
+
     def service(self) -> Object:
         """The Service as it is now. Raises ClusterUnreachable, RejectedError where there is none."""
-        self._synced()
-        found = self._services.get(self.app.service)
-        if found is None:
-            raise RejectedError(
-                f"cluster {self.api.name}: namespace {self.app.namespace} has no Service {self.app.service}; "
-                "name another with --service and --namespace"
-            )
-        return found
+        return self._view.service()
 
     def deployments(self) -> Mapping[str, Object]:
         """The app's Deployments by their real names."""
-        self._synced()
-        return self._deployments.all()
+        return self._view.all_deployments()
 
     def pods(self) -> Mapping[str, Object]:
         """The app's pods."""
-        self._synced()
-        return self._pods.all()
+        return self._view.all_pods()
 
     def update_service(self, patch: Callable[[Object], Object | None]) -> Object:
         """Change the Service by what `patch` makes of it (None: nothing), again where someone was faster."""
-        found = self.service()
-        for _ in range(TRIES):
-            change = patch(found)
-            if change is None:
-                return found
-            meta = {**change.get("metadata", {}), "resourceVersion": found["metadata"]["resourceVersion"]}
-            try:
-                found = self.api.merge(self._service_path, {**change, "metadata": meta})
-            except ConflictError:
-                found = self._read_service()
-                continue
-            except NotFoundError as error:
-                raise RejectedError(f"cluster {self.api.name}: {error}") from None
-            self._services.put(found)
-            return found
-        raise ClusterUnreachable(f"cluster {self.api.name}: Service {self.app.service} changes all the time")
+        return self._send.service(patch)
+
+    def merge(self, path: str, patch: Object) -> None:
+        """Patch any other object; raises NotFoundError and ConflictError too."""
+        self._send.merge(path, patch)
+
+    @contextlib.contextmanager
+    def writing_while(self, may_write: Callable[[], bool]) -> Iterator[None]:
+        """Within, each write is made only if `may_write` says so right before; else ClusterUnreachable.
+
+        It begins with a view that is listed anew: what the one who wrote until now did is seen.
+        """
+        self._view.look_anew()
+        before, self._send.may_write = self._send.may_write, may_write
+        try:
+            yield
+        finally:
+            self._send.may_write = before
 
     def tend(self) -> list[str]:
         """Label the pods that adopted Deployments have made since their adoption; their names."""
@@ -236,10 +201,10 @@ class KubernetesCluster:
             if (release := reading.annotation(found, ADOPTED)) is not None
         }
         labelled = []
-        for name, pod in self._pods.all().items() if adopted else ():
+        for name, pod in self.pods().items() if adopted else ():
             release = adopted.get(deployment_of(pod))
             if release is not None and RELEASE_LABEL not in pod["metadata"].get("labels", {}):
-                self._patch_pod(name, {"metadata": {"labels": {RELEASE_LABEL: release}}})
+                self._send.pod(name, {"metadata": {"labels": {RELEASE_LABEL: release}}})
                 labelled.append(name)
         return labelled
 
@@ -247,43 +212,27 @@ class KubernetesCluster:
 
     def _create(self, action: CreateDeployment) -> None:
         variant = writing.variants_of(self.service()).get(action.release, Variant())
-        manifest = writing.manifest_of(self.app, action, variant)
-        try:
-            self._deployments.put(self.api.call("POST", self._deployments_path, manifest))
-        except ConflictError:
-            found = self._read_deployment(action.name)
-            if found is None or found["metadata"].get("deletionTimestamp"):
-                raise ClusterUnreachable(
-                    f"cluster {self.api.name}: Deployment {action.name} is still being deleted"
-                ) from None
-            if (found["metadata"].get("labels") or {}).get(SERVICE_LABEL) != self.app.service:
-                raise RejectedError(
-                    f"cluster {self.api.name}: Deployment {action.name} is there and not of Service "
-                    f"{self.app.service}; rename or delete it, or choose another release"
-                ) from None
-            self._deployments.put(found)
-        except NotFoundError as error:
-            raise RejectedError(f"cluster {self.api.name}: {error}") from None
+        self._send.create(writing.manifest_of(self.app, action, variant))
 
     def _set_release(self, deployment: str, release: Release) -> None:
-        found = self._deployments.get(self._real(deployment))
+        found = self.deployments().get(self._real(deployment))
         if found is None or reading.release_of(found) == release:
             return
         variant = writing.variants_of(self.service()).get(release, Variant())
-        self._patch_deployment(deployment, writing.template_patch(self.app, found, release, variant))
+        self._patch(deployment, writing.template_patch(self.app, found, release, variant))
 
     def _scale(self, deployment: str, replicas: int) -> None:
         if replicas < 0:
             raise RejectedError(f"replicas={replicas} of Deployment {deployment} must be >= 0")
-        self._patch_deployment(deployment, {"spec": {"replicas": replicas}})
+        self._patch(deployment, {"spec": {"replicas": replicas}})
 
     def _select(self, release: Release, slot: str | None) -> None:
         selector = {**self.app.selector, RELEASE_LABEL: release}
         if slot is not None:
             selector[SLOT_LABEL] = slot
-        own = self._deployments.get(f"{self.app.name}-{release}")
+        own = self.deployments().get(f"{self.app.name}-{release}")
         if slot is None and own is None:
-            for found in self._deployments.all().values():
+            for found in self.deployments().values():
                 if reading.annotation(found, ADOPTED) == release:
                     selector = {
                         **self.app.selector,
@@ -292,20 +241,14 @@ class KubernetesCluster:
         self.update_service(lambda service: writing.selector_patch(service, selector, time.time()))
 
     def _delete(self, deployment: str) -> None:
-        name = self._real(deployment)
-        found = self._deployments.get(name)
+        found = self.deployments().get(self._real(deployment))
         if found is None:
             return
         if reading.annotation(found, ADOPTED) is not None:
             # Someone else made it, and it is the template of all others: it rests at no pods.
             self._scale(deployment, 0)
             return
-        uid = found["metadata"]["uid"]
-        options = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
-        # Gone already, or another one of that name, which is not the one that was judged.
-        with contextlib.suppress(NotFoundError, ConflictError):
-            self.api.call("DELETE", f"{self._deployments_path}/{name}", options)
-        self._deployments.forget(name, uid)
+        self._send.delete(found)
 
     def _notify(self, pods: Iterable[str], undo: bool) -> None:
         hooks = self.app.hooks
@@ -316,7 +259,8 @@ class KubernetesCluster:
             )
         names = list(pods)
         for name in names:
-            self._patch_pod(name, {"metadata": {"labels": {DESELECTED_LABEL: None if undo else "true"}}})
+            self._send.pod(name, {"metadata": {"labels": {DESELECTED_LABEL: None if undo else "true"}}})
+        self._send.check()
         self._pod_asker.tell(names, hooks.port, hooks.deselected, "DELETE" if undo else "POST")
 
     def _close_connections(self, pods: Iterable[str], per_s: float) -> None:
@@ -326,9 +270,10 @@ class KubernetesCluster:
                 f"Service {self.app.service} has no hook, so its clients cannot be asked to leave; "
                 "give its admin port with --hooks, or leave nudge out"
             )
-        there = self._pods.all()
+        there = self.pods()
         names = [name for name in pods if name in there]
         target = f"{hooks.drain}?per_s={per_s / max(1, len(names)):.6g}"
+        self._send.check()
         self._pod_asker.tell(names, hooks.port, target)
 
     def _settle(self, deploy: int, outcome: Outcome, because: str) -> None:
@@ -339,7 +284,7 @@ class KubernetesCluster:
         if outcome is not Outcome.FAILED:
             return because
         release = next((r.release for r in reading.requests_of(self.service()) if r.deploy == deploy), None)
-        pods = (p for p in self._pods.all().values() if not p["metadata"].get("deletionTimestamp"))
+        pods = (p for p in self.pods().values() if not p["metadata"].get("deletionTimestamp"))
         said = reading.troubles(
             p for p in pods if p["metadata"].get("labels", {}).get(RELEASE_LABEL) == release
         )
@@ -358,41 +303,16 @@ class KubernetesCluster:
     def _with_variant(
         self, service: Object, wanted: Iterable[Request], release: Release, variant: Variant
     ) -> str:
-        live = {reading.release_of(found) for found in self._deployments.all().values()}
+        live = {reading.release_of(found) for found in self.deployments().values()}
         needed = {release, *live, *(r.release for r in wanted)}
         return writing.variants_text({**writing.variants_of(service), release: variant}, needed)
 
-    def _patch_deployment(self, deployment: str, patch: Object) -> None:
-        """Nothing where it is gone."""
-        name = self._real(deployment)
-        known = self._deployments.get(name)
-        try:
-            for _ in range(TRIES):
-                try:
-                    self._deployments.put(self.api.merge(f"{self._deployments_path}/{name}", patch))
-                    return
-                except ConflictError:
-                    continue
-            raise ClusterUnreachable(f"cluster {self.api.name}: Deployment {name} changes all the time")
-        except NotFoundError:
-            if known is not None:
-                self._deployments.forget(name, known["metadata"]["uid"])
-
-    def _patch_pod(self, name: str, patch: Object) -> None:
-        """Nothing where it is gone."""
-        known = self._pods.get(name)
-        if known is None:
-            return
-        try:
-            self._pods.put(self.api.merge(f"{self._pods_path}/{name}", patch))
-        except ConflictError as error:
-            raise ClusterUnreachable(f"cluster {self.api.name}: pod {name}: {error}") from None
-        except NotFoundError:
-            self._pods.forget(name, known["metadata"]["uid"])
+    def _patch(self, deployment: str, patch: Object) -> None:
+        self._send.deployment(self._real(deployment), patch)
 
     def _real(self, deployment: str) -> str:
         """The name on the cluster of a Deployment of the fleet."""
-        known = self._deployments.all()
+        known = self.deployments()
         if deployment in known:
             return deployment
         for name, found in known.items():
@@ -400,36 +320,3 @@ class KubernetesCluster:
             if adopted is not None and deployment == f"{self.app.name}-{adopted}":
                 return name
         return deployment
-
-    # Inside.
-
-    def _synced(self) -> None:
-        if not self._started:
-            self._started = True
-            for store in self._stores:
-                store.start()
-        for store in self._stores:
-            store.wait_synced(SYNC_S)
-
-    def _read_service(self) -> Object:
-        try:
-            found = self.api.call("GET", self._service_path)
-        except NotFoundError as error:
-            raise RejectedError(f"cluster {self.api.name}: {error}") from None
-        self._services.put(found)
-        return found
-
-    def _read_deployment(self, name: str) -> dict[str, Any] | None:
-        try:
-            return self.api.call("GET", f"{self._deployments_path}/{name}")
-        except NotFoundError:
-            return None
-
-    def _pod_changed(self, name: str, before: Object | None, found: Object | None) -> None:
-        self.pod_log.note(found, before, time.time())
-        self._something_changed(name, before, found)
-
-    def _something_changed(self, name: str, before: Object | None, found: Object | None) -> None:
-        with self._changes:
-            self._version += 1
-            self._changes.notify_all()

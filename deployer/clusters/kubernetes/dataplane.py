@@ -11,7 +11,6 @@ import contextlib
 import json
 import statistics
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -120,12 +119,11 @@ def judge(report: Mapping[str, Any], switches: Sequence[Switch]) -> Answer:
     return Answer(fate, kept, dropped, silent, reached, left, failed, len(tries))
 
 
-def probe(api: Api, image: str, tell: Callable[[str], None] = lambda _: None) -> Answer:
-    """Ask the cluster, in a namespace of its own that is removed in any case; takes under a minute.
+def probe(api: Api, image: str, namespace: str, tell: Callable[[str], None] = lambda _: None) -> Answer:
+    """Ask the cluster, in a new namespace of this name that is removed in any case; takes under a minute.
 
     `image` must have python3. Raises ClusterUnreachable, and RejectedError where pods do not start.
     """
-    namespace = f"drainbow-doctor-{uuid.uuid4().hex[:6]}"
     labels = {MANAGED_BY: OURS, "pod-security.kubernetes.io/enforce": "restricted"}
     api.call("POST", "/api/v1/namespaces", {"metadata": {"name": namespace, "labels": labels}})
     try:
@@ -146,6 +144,8 @@ def probe(api: Api, image: str, tell: Callable[[str], None] = lambda _: None) ->
         if status != 200:
             raise ClusterUnreachable(f"cluster {api.name}: the probe's client answered {status}")
         return judge(json.loads(body), switches)
+    except RejectedError:
+        raise
     except ValueError as error:
         raise RejectedError(f"cluster {api.name}: the data-plane probe saw too little: {error}") from None
     finally:
@@ -161,9 +161,10 @@ def _start(api: Api, namespace: str, image: str) -> None:
     }
     found = api.call("POST", f"{base}/services", service)
     target = found["spec"]["clusterIP"]
+    until_s = time.monotonic() + START_S
+    _wait_for_account(api, f"{base}/serviceaccounts/default", until_s)
     for name in (*SIDES, "client"):
         api.call("POST", f"{base}/pods", _pod(name, image, target))
-    until_s = time.monotonic() + START_S
     while True:
         pods: list[Object] = api.call("GET", f"{base}/pods").get("items") or []
         waiting = [p for p in pods if (condition(p, "Ready") or {}).get("status") != "True"]
@@ -175,6 +176,18 @@ def _start(api: Api, namespace: str, image: str) -> None:
                 "give an image that has python3 and that the cluster can pull with --image"
             )
         time.sleep(0.3)
+
+
+def _wait_for_account(api: Api, path: str, until_s: float) -> None:
+    """A namespace gets its service account a moment after it was made, and takes no pod before."""
+    while True:
+        try:
+            api.call("GET", path)
+            return
+        except NotFoundError as error:
+            if time.monotonic() > until_s:
+                raise RejectedError(f"cluster {api.name}: {error}") from None
+        time.sleep(0.1)
 
 
 def _pod(name: str, image: str, target: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""When each pod was created, ready, terminating and gone, finer than the whole seconds of the API."""
+"""When each pod was created, scheduled, ready, terminating and gone, finer than the whole seconds of the API."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ class Times:
     first_ready_s: float | None = None
     terminating_s: float | None = None
     gone_s: float | None = None
+    scheduled_s: float | None = None  # got its node
 
 
 class PodLog:
@@ -82,7 +83,13 @@ def times_of(pod: Object, known: Times | None, now_s: float | None) -> Times:
         if ready_s is None or ready_s < since_s:
             ready_s = _refined(since_s, now_s)
     first_s = known.first_ready_s if known and known.first_ready_s is not None else ready_s
-    return Times(created_s, ready_s, first_s, terminating_s)
+    scheduled_s = known.scheduled_s if known else None
+    got_node = condition(pod, "PodScheduled")
+    if scheduled_s is None and got_node is not None and got_node.get("status") == "True":
+        since_s = seconds(got_node.get("lastTransitionTime") or meta["creationTimestamp"])
+        # whole seconds may come before the finer moment at which the pod was created
+        scheduled_s = max(created_s, _refined(since_s, now_s))
+    return Times(created_s, ready_s, first_s, terminating_s, scheduled_s=scheduled_s)
 
 
 def condition(found: Object, kind: str) -> Mapping[str, Any] | None:
@@ -129,6 +136,7 @@ def _row(pod: Object, times: Times) -> dict[str, Any]:
         "deployment": deployment_of(pod),
         "node": pod.get("spec", {}).get("nodeName"),
         "t_created_s": times.created_s,
+        "t_scheduled_s": times.scheduled_s,
         "t_ready_s": times.first_ready_s,
         "t_terminating_s": times.terminating_s,
         "t_gone_s": times.gone_s,

@@ -19,6 +19,7 @@ WATCH_S = 30.0
 """A watch ends and goes on after so long, so that a connection that died unseen hides nothing for longer."""
 FIRST_BACKOFF_S, LAST_BACKOFF_S = 0.2, 3.0
 PAGE = 500  # objects in one answer to a list
+CLOSE_S = 2.0
 REMEMBERED = 1000  # deletions, so that a late event brings nothing back
 
 Changed = Callable[[str, "Object | None", "Object | None"], None]
@@ -42,6 +43,7 @@ class Store:
         self._objects: dict[str, Object] = {}
         self._deleted: dict[str, str | None] = {}  # uid → the version at which it went, newest last
         self._synced = threading.Event()
+        self._anew = threading.Event()
         self._stop = threading.Event()
         self._opened: list[urllib3.BaseHTTPResponse] = []
         self._thread = threading.Thread(target=self._run, name=f"watch {path}", daemon=True)
@@ -52,13 +54,21 @@ class Store:
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread, and with it its connection, however the API server behaves."""
         self._stop.set()
-        for response in list(self._opened):
-            with contextlib.suppress(Exception):
-                response.shutdown()
-        if self._thread.is_alive():
-            self._thread.join(2.0)
+        until_s = time.monotonic() + CLOSE_S
+        while self._thread.is_alive() and time.monotonic() < until_s:
+            # again and again: a watch that was just being asked for is answered only now
+            for response in list(self._opened):
+                with contextlib.suppress(Exception):
+                    response.shutdown()
+            self._thread.join(0.05)
+
+    def look_anew(self) -> None:
+        """What is in memory is worth nothing until it has been listed once more, from now on."""
+        self._anew.set()
+        self._synced.clear()
+        self._cut()
 
     def wait_synced(self, timeout_s: float) -> None:
         """Return once what is in memory is what the API server has, or is at most a moment behind.
@@ -71,6 +81,8 @@ class Store:
                 raise self.error
             if time.monotonic() >= until_s:
                 break
+            if self._anew.is_set():
+                self._cut()  # a watch that was just being opened
         else:
             return
         raise ClusterUnreachable(str(self.error or f"cluster {self._api.name}: {self._path}: no answer"))
@@ -120,10 +132,15 @@ class Store:
         version: str | None = None  # None: list again
         while not self._stop.is_set():
             try:
-                if version is None:
+                if version is None or self._anew.is_set():
+                    self._anew.clear()
+                    version = None
                     version = self._list()
                     self.error = None
                     self._synced.set()
+                    if self._anew.is_set():  # asked for meanwhile
+                        self._synced.clear()
+                        continue
                 version = self._follow(version)
                 backoff_s = FIRST_BACKOFF_S
                 continue
@@ -133,12 +150,19 @@ class Store:
             except (NotFoundError, ConflictError) as error:
                 self.error = RejectedError(f"cluster {self._api.name}: {self._path}: {error}")
             except (ClusterUnreachable, RejectedError) as error:
+                if self._anew.is_set() and version is not None:
+                    continue  # it was cut off
                 self.error = error
             # Whether it was a blip or an outage, only a new list says for certain where we stand.
             self._synced.clear()
             version = None
             self._stop.wait(backoff_s * random.uniform(0.8, 1.2))
             backoff_s = min(2 * backoff_s, LAST_BACKOFF_S)
+
+    def _cut(self) -> None:
+        for response in list(self._opened):
+            with contextlib.suppress(Exception):
+                response.shutdown()
 
     def _list(self) -> str:
         found: list[Object] = []
