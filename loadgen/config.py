@@ -12,6 +12,7 @@ from websockets.uri import WebSocketURI, parse_uri
 
 from loadgen.behaviour.arrivals import Diurnal, Fixed, Poisson
 from loadgen.behaviour.crowd import Share
+from loadgen.behaviour.errors import require
 from loadgen.behaviour.settings import Behaviour
 
 _SPARE_FILES = 200  # the log, pipes, Locust, and connections that say goodbye while others open
@@ -22,8 +23,21 @@ class LoadError(Exception):
 
 
 @dataclass(frozen=True)
+class Team:
+    """A master and workers that share one population, each a process, on one machine or many."""
+
+    workers: int
+    master: str = "127.0.0.1"  # name or address, as workers reach it
+    port: int = 5557  # Locust's, on the master
+    control_port: int = 9090  # each process's own: what it is asked and told over HTTP
+
+    def __post_init__(self) -> None:
+        require(self.workers >= 1, f"a team's workers={self.workers} must be at least 1")
+
+
+@dataclass(frozen=True)
 class LoadConfig:
-    """One process of real users."""
+    """One process of real users, or a team of them."""
 
     url: str  # ws://host:port/xmpp-websocket
     behaviour: Behaviour
@@ -35,6 +49,7 @@ class LoadConfig:
     progress_s: float = 0.5  # between two progress events
     html: str | None = None  # path of Locust's report
     csv_prefix: str | None = None  # of Locust's statistics
+    team: Team | None = None  # None: this process alone
 
 
 _ADAPTER = TypeAdapter(LoadConfig)
@@ -72,6 +87,16 @@ def server(url: str) -> WebSocketURI:
     if uri.secure:
         raise LoadError(f"url={url} asks for TLS, which these users do not speak; give a ws:// address")
     return uri
+
+
+def part_of(behaviour: Behaviour, index: int, workers: int) -> Share:
+    """The share of worker `index`: as many places as any other or one more, or each `workers`-th arrival."""
+    require(0 <= index < workers, f"worker {index} must be one of 0 … {workers - 1}")
+    population = behaviour.population
+    if not isinstance(population, Fixed):
+        return Share(index, 1, workers)
+    each, over = divmod(population.count, workers)
+    return Share(index * each + min(index, over), each + (index < over), population.count)
 
 
 def expected_users(behaviour: Behaviour, share: Share | None = None) -> int:

@@ -58,6 +58,11 @@ class ChatLoad:
         environment.events.test_stopping.add_listener(self._stopping)
         self._reporter = gevent.spawn(self._report_for_ever)
 
+    @property
+    def rows(self) -> int:
+        """How many the connection log has of this process."""
+        return self._log.rows
+
     def join(self, locust_user: ChatUser) -> None:
         """One more Locust user: after the start of the ramp, one more place if the population is resized."""
         if self._resized and self.users is not None and self._has_fixed_size:

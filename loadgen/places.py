@@ -6,60 +6,31 @@ and idle ones cost nothing. Everything here runs in callbacks of the loop and ne
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import math
 import os
-import socket as sockets
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import gevent
-from gevent import monkey
 from websockets.uri import WebSocketURI
 
 from loadgen.behaviour.attempts import Attempt, ClosedBy, Failure, How
 from loadgen.behaviour.crowd import Crowd
 from loadgen.behaviour.place import Connect, Leave, Send, Step
-from loadgen.config import LoadError
 from loadgen.connection_log import ConnectionLog
+from loadgen.line import READ, WRITE, Line, look_up
 from loadgen.wire import Closed, Event, Opened, Ready, Received, Refused, XmppClient
 
 Report = Callable[[str, str, float, str | None], None]
 """Told of each request: type, name, seconds it took from the moment it was wanted, what went wrong."""
 
-_READ, _WRITE = 1, 2
 _SWEEP_EVERY_S = 1.0
 _LAG_S = 0.5  # of a sweep: from here on the measured times are partly our own
 _GOODBYE_S = 2.0  # how long either side's goodbye may take
-_RECEIVE_BYTES = 65_536
 _OUR_OWN_TROUBLE = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM}
-
-# Locust replaces the socket module's classes by cooperative ones, which these callbacks must not use.
-_Socket: Any = monkey.get_original("socket", "socket")
-
-
-class _Line:
-    """One connection: a socket, its watcher and the client that speaks over it."""
-
-    __slots__ = (
-        "asked_s", "client", "connect", "expires_s", "heard_s", "place", "rest", "socket", "watcher",
-        "watching",
-    )  # fmt: skip
-
-    def __init__(self, connect: Connect, client: XmppClient, socket: Any, now_s: float) -> None:
-        self.connect = connect
-        self.place: int | None = connect.place  # None: its user has left, and only the goodbye is under way
-        self.client = client
-        self.socket = socket
-        self.watcher: Any = None
-        self.watching = 0
-        self.rest = b""  # bytes that the socket did not take yet
-        self.heard_s = now_s
-        self.asked_s = math.inf  # when a keepalive went out that nothing has answered
-        self.expires_s = math.inf  # when a goodbye has taken too long
 
 
 class Users:
@@ -86,13 +57,13 @@ class Users:
         self.warnings: deque[str] = deque()
         self._uri, self._log, self._domain, self._password = uri, log, domain, password
         self._report, self._clock = report, clock
-        self._family, self._address = _look_up(uri)
+        self._family, self._address = look_up(uri)
         self._loop = gevent.get_hub().loop
-        self._lines: dict[int, _Line] = {}
-        self._leaving: set[_Line] = set()
-        self._silent: list[_Line] = []  # left without a word; nothing is read from them or sent to them
+        self._lines: dict[int, Line] = {}
+        self._leaving: set[Line] = set()
+        self._silent: list[Line] = []  # left without a word; nothing is read from them or sent to them
         self._steps: deque[Step] = deque()
-        self._refused: deque[_Line] = deque()
+        self._refused: deque[Line] = deque()
         self._ended = False
         self._timer: Any = None
         self._armed_s = math.inf
@@ -219,61 +190,47 @@ class Users:
     # Connections.
 
     def _connect(self, step: Connect) -> None:
-        try:
-            socket = _Socket(self._family, sockets.SOCK_STREAM)
-            socket.setblocking(False)
-            socket.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
-            code = socket.connect_ex(self._address)
-        except OSError as error:
-            code = error.errno or errno.EIO
-            socket = None
         client = XmppClient(self._uri, step.user, self._domain, self._password)
-        line = self._lines[step.place] = _Line(step, client, socket, self._clock())
-        if code in (0, errno.EINPROGRESS):
-            self._watch(line, _WRITE)
+        line = self._lines[step.place] = Line(step, client, self._clock())
+        code = line.dial(self._family, self._address)
+        if code == 0:
+            self._watch(line, WRITE)
         else:
             self._warn(code)
             self._refused.append(line)
 
-    def _watch(self, line: _Line, events: int) -> None:
-        if line.watching == events:
-            return
-        if line.watcher is None:
-            line.watcher = self._loop.io(line.socket.fileno(), events)
-        else:
-            line.watcher.stop()
-            line.watcher.events = events
-        line.watching = events
-        line.watcher.start(self._guarded(lambda: self._stirred(line)))
+    def _watch(self, line: Line, events: int) -> None:
+        if line.watching != events:
+            line.watch(self._loop, events, self._guarded(lambda: self._stirred(line)))
 
-    def _stirred(self, line: _Line) -> None:
-        if line.watching == _WRITE:
+    def _stirred(self, line: Line) -> None:
+        if line.watching == WRITE:
             self._tcp_connected(line)
             return
         if line.rest:
             self._write(line)
         self._read(line)
 
-    def _tcp_connected(self, line: _Line) -> None:
-        code = line.socket.getsockopt(sockets.SOL_SOCKET, sockets.SO_ERROR)
+    def _tcp_connected(self, line: Line) -> None:
+        code = line.dialled()
         if code:
             self._warn(code)
             self._detach(line)
             self._steps.extend(self.crowd.failed(line.connect.place, self._clock(), Failure.REFUSED))
             return
-        self._watch(line, _READ)
+        self._watch(line, READ)
         self._steps.extend(self.crowd.connected(line.connect.place, self._clock()))
         self._write(line)
 
-    def _read(self, line: _Line) -> None:
+    def _read(self, line: Line) -> None:
         if line.socket is None:
             return
         try:
-            data = line.socket.recv(_RECEIVE_BYTES)
-        except BlockingIOError:
-            return
+            data = line.receive()
         except OSError:
             self._broken(line, How.RESET)
+            return
+        if data is None:
             return
         if not data:
             self._broken(line, How.EOF)
@@ -288,7 +245,7 @@ class Users:
                 line.expires_s = line.heard_s + _GOODBYE_S
             self._write(line)
 
-    def _happened(self, line: _Line, place: int, event: Event) -> None:
+    def _happened(self, line: Line, place: int, event: Event) -> None:
         now_s = line.heard_s
         wanted_s = line.connect.at_s
         if isinstance(event, Opened):
@@ -308,7 +265,7 @@ class Users:
         else:
             self._ended_by_server(line, place, event)
 
-    def _now(self, line: _Line, steps: Iterable[Step]) -> None:
+    def _now(self, line: Line, steps: Iterable[Step]) -> None:
         """Carry out a `Leave` that came at once before the same bytes' next events are looked at."""
         for step in steps:
             if isinstance(step, Leave) and step.place == line.place:
@@ -316,11 +273,11 @@ class Users:
             else:
                 self._steps.append(step)
 
-    def _ended_by_server(self, line: _Line, place: int, event: Closed) -> None:
+    def _ended_by_server(self, line: Line, place: int, event: Closed) -> None:
         self._flush_and_hang_up(line)
         self._steps.extend(self.crowd.lost(place, line.heard_s, ClosedBy.SERVER, How.CLOSE_FRAME, event.code))
 
-    def _broken(self, line: _Line, how: How) -> None:
+    def _broken(self, line: Line, how: How) -> None:
         if line.place is None:
             self._hang_up(line)
         elif line.client.goodbye_received:
@@ -328,7 +285,7 @@ class Users:
         else:
             self._lost(line, ClosedBy.NETWORK, how)
 
-    def _lost(self, line: _Line, closed_by: ClosedBy, how: How) -> None:
+    def _lost(self, line: Line, closed_by: ClosedBy, how: How) -> None:
         place = line.connect.place
         self._detach(line)
         self._steps.extend(self.crowd.lost(place, self._clock(), closed_by, how))
@@ -343,8 +300,7 @@ class Users:
         line = self._lines.pop(step.place)
         line.place = None
         if step.silently:
-            if line.watcher is not None:
-                line.watcher.stop()
+            line.fall_silent()
             self._silent.append(line)
         elif line.client.leave():
             line.expires_s = self._clock() + _GOODBYE_S
@@ -353,38 +309,23 @@ class Users:
         else:
             self._hang_up(line)
 
-    def _write(self, line: _Line) -> None:
-        data = line.rest + line.client.outgoing()
-        if not data or line.socket is None:
-            return
-        try:
-            sent = line.socket.send(data)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            sent = len(data)  # what became of the connection is for the next read to find
-        line.rest = data[sent:]
-        self._watch(line, _READ | _WRITE if line.rest else _READ)
+    def _write(self, line: Line) -> None:
+        events = line.send()
+        if events:
+            self._watch(line, events)
 
-    def _flush_and_hang_up(self, line: _Line) -> None:
+    def _flush_and_hang_up(self, line: Line) -> None:
         self._write(line)
         self._detach(line)
 
-    def _detach(self, line: _Line) -> None:
+    def _detach(self, line: Line) -> None:
         del self._lines[line.connect.place]
         line.place = None
         self._hang_up(line)
 
-    def _hang_up(self, line: _Line) -> None:
+    def _hang_up(self, line: Line) -> None:
         self._leaving.discard(line)
-        if line.watcher is not None:
-            line.watcher.stop()
-            line.watcher.close()
-            line.watcher = None
-        if line.socket is not None:
-            with contextlib.suppress(OSError):
-                line.socket.close()
-            line.socket = None
+        line.hang_up()
 
     # What is told to people.
 
@@ -405,11 +346,3 @@ class Users:
         if text not in self._warned:
             self._warned.add(text)
             self.warnings.append(text)
-
-
-def _look_up(uri: WebSocketURI) -> tuple[int, Any]:
-    try:
-        family, _, _, _, address = sockets.getaddrinfo(uri.host, uri.port, type=sockets.SOCK_STREAM)[0]
-    except OSError as error:
-        raise LoadError(f"the chat server's name {uri.host} cannot be resolved: {error.strerror}") from error
-    return family, address

@@ -105,6 +105,7 @@ def calls_until_all_are_served(policy: Reconnect, clients: int, seed: int) -> in
     return calls
 
 
+@pytest.mark.known_answer
 def test_jitter_orders_total_calls_as_in_the_aws_simulation() -> None:
     policies: dict[str, Reconnect] = {
         jitter: Backoff(base_s=0.005, cap_s=2.0, jitter=jitter) for jitter in JITTERS

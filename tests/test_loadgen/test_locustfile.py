@@ -37,7 +37,9 @@ def test_locusts_users_are_places(server: Any, tmp_path: Path) -> None:
 
 def test_a_failing_service_fails_the_locust_run(tmp_path: Path) -> None:
     log = tmp_path / "connections.jsonl"
-    done = locust("-u", "2", "-t", "2s", "--chat-url", "ws://127.0.0.1:9/x", "--chat-log", str(log))
+    done = locust(
+        "-u", "2", "-r", "2", "-t", "3s", "--chat-url", "ws://127.0.0.1:9/x", "--chat-log", str(log)
+    )
     assert done.returncode == 1
     assert {row.failure for row in read_log(log)} == {"refused"}
 

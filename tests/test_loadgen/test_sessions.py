@@ -54,6 +54,7 @@ def test_residual_lives_follow_their_survival_function(name: str) -> None:
     assert found.pvalue > 0.01
 
 
+@pytest.mark.known_answer
 @pytest.mark.parametrize("name", ALL)
 def test_the_residual_lifes_density_is_survival_over_the_mean(name: str) -> None:
     session = ALL[name]
@@ -73,6 +74,7 @@ def test_means_are_those_of_the_draws(name: str) -> None:
         assert abs(sum(found) / DRAWS - mean_s) < 4 * error_s
 
 
+@pytest.mark.known_answer
 @pytest.mark.parametrize("name", ALL)
 def test_the_mean_residual_life_is_half_the_second_moment_over_the_first(name: str) -> None:
     session = ALL[name]

@@ -1,0 +1,178 @@
+"""A load within the cluster: its manifests, what its pods' states mean, and what is missing of its logs."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import requires
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import loadgen
+from deployer.clusters.kubernetes.app import MANAGED_BY, OURS
+from loadgen.behaviour.arrivals import Fixed, Poisson
+from loadgen.behaviour.attempts import Attempt, ClosedBy, Reason
+from loadgen.behaviour.settings import Behaviour
+from scenarios.errors import UserMistake
+from scenarios.run import Options, run_scenario
+from scenarios.worlds import Where, objects
+from scenarios.worlds.grounds import WITHIN, OnAny
+from scenarios.worlds.load_logs import MASTER, LoadPod, WorkerLog, doubts, load_pods
+
+ROW = Attempt(
+    "u1-0", 1, Reason.ARRIVAL, 1.0, None, None, None, None, None, ClosedBy.RUN_END, None, None, 0, 0
+)
+ROOT = Path(loadgen.__file__).parents[1]
+
+
+def load(workers=3, users=3000, ours=False):
+    return objects.load_of("{}", workers, users, "load:1", ours)
+
+
+def pods_of(made):
+    return [each["spec"]["template"]["spec"] for each in made if each["kind"] == "Job"]
+
+
+def test_workers_are_as_many_as_asked_for_and_none_is_replaced():
+    *_, master, team = load(3)
+    assert (team["spec"]["parallelism"], team["spec"]["completions"]) == (3, 3)
+    assert team["spec"]["completionMode"] == "Indexed"
+    assert team["spec"]["backoffLimitPerIndex"] == master["spec"]["backoffLimit"] == 0
+
+
+def test_everything_of_the_load_is_labelled_as_ours():
+    made = load()
+    metas = [each["metadata"] for each in made]
+    metas += [each["spec"]["template"]["metadata"] for each in made if each["kind"] == "Job"]
+    assert {meta["labels"][MANAGED_BY] for meta in metas} == {OURS}
+
+
+def test_the_config_and_the_image_are_put_in():
+    settings, *_ = made = objects.load_of('{"a": 1}', 2, 10, "load:1", False)
+    assert settings["data"] == {"load.json": '{"a": 1}'}
+    assert [pod["containers"][0]["image"] for pod in pods_of(made)] == ["load:1", "load:1"]
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_the_load_is_on_the_control_plane_only_of_a_cluster_that_is_ours(ours):
+    for pod in pods_of(load(ours=ours)):
+        assert ("nodeSelector" in pod) == ("tolerations" in pod) == ours
+
+
+def test_a_worker_asks_for_more_where_it_has_more_users():
+    def asked(workers):
+        requests = pods_of(load(workers, 10_000))[1]["containers"][0]["resources"]["requests"]
+        return [int(re.sub("[^0-9]", "", requests[name])) for name in ("cpu", "memory")]
+
+    assert all(few < many for few, many in zip(asked(10), asked(1), strict=True))
+
+
+def test_load_pods_keep_to_the_restricted_level_and_to_a_read_only_root():
+    for pod in pods_of(load()):
+        assert pod["securityContext"]["runAsNonRoot"]
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not pod["automountServiceAccountToken"]
+        for container in pod["containers"]:
+            own = container["securityContext"]
+            assert own["readOnlyRootFilesystem"]
+            assert not own["allowPrivilegeEscalation"]
+            assert own["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_the_service_of_users_within_the_cluster_has_no_node_port():
+    within = objects.front_of(None, None, outside=False)
+    assert within["spec"]["type"] == "ClusterIP"
+    assert objects.front_of(None, 30080)["spec"]["type"] == "NodePort"
+    ground = OnAny(Where(image="chat:1", load_workers=2, load_image="load:1"))
+    assert (list(ground.node_ports), ground.front(None, 0)) == ([], WITHIN)
+
+
+def test_a_cluster_that_is_not_kind_needs_an_image_of_the_users():
+    with pytest.raises(UserMistake, match="--load-image"):
+        OnAny(Where(image="chat:1", load_workers=2))
+
+
+@pytest.mark.parametrize("world", ["local", "sim"])
+def test_workers_need_a_cluster(world, tmp_path):
+    options = Options(out=tmp_path, quiet=True, where=Where(load_workers=2))
+    with pytest.raises(UserMistake, match=rf"--load-workers 2 needs a cluster, and --world {world} is none"):
+        run_scenario("tiny", "rainbow", world, options)
+
+
+def test_the_image_installs_what_the_project_is_tested_with_and_all_that_the_users_need():
+    pins = (ROOT / "loadgen" / "requirements.txt").read_text().splitlines()
+    assert set(pins) <= set((ROOT / "constraints.txt").read_text().splitlines())
+    named = {canonicalize_name(pin.partition("==")[0]) for pin in pins}
+    needed, todo = set(), {"locust", "pydantic", "websockets"}
+    while todo:
+        name = todo.pop()
+        needed.add(name)
+        wanted = (Requirement(text) for text in requires(name) or ())
+        found = {
+            canonicalize_name(each.name)
+            for each in wanted
+            if each.marker is None or each.marker.evaluate({"extra": ""})
+        }
+        todo |= found - needed
+    assert named >= needed
+
+
+def pod(app, index=None, phase="Running", state=None, **more):
+    labels = {"app": app}
+    if index is not None:
+        labels["batch.kubernetes.io/job-completion-index"] = str(index)
+    statuses = [] if state is None else [{"state": state}]
+    return {
+        "metadata": {"name": f"{app}-{index}", "labels": labels, **more},
+        "status": {"phase": phase, "containerStatuses": statuses},
+    }
+
+
+RUNNING = {"running": {}}
+
+
+def test_the_loads_pods_are_told_from_others():
+    seen = load_pods(
+        [pod("chat", state=RUNNING), pod("load", 1, state=RUNNING), pod("load-master", state=RUNNING)]
+    )
+    assert seen == [LoadPod(1, "load-1", True), LoadPod(MASTER, "load-master-None", True)]
+
+
+def test_a_pod_that_ended_says_why_in_its_last_line():
+    killed = {"terminated": {"reason": "OOMKilled"}}
+    refused = {"terminated": {"reason": "Error", "message": "starting\n99 users need 299 open files\n"}}
+    ended = [
+        p.ended for p in load_pods([pod("load", 0, "Failed", killed), pod("load", 1, "Failed", refused)])
+    ]
+    assert ended == ["OOMKilled", "Error: 99 users need 299 open files"]
+
+
+def test_a_pod_that_is_being_deleted_has_ended():
+    [seen] = load_pods([pod("load", 0, state=RUNNING, deletionTimestamp="now")])
+    assert (seen.runs, seen.ended) == (False, "it was deleted")
+
+
+@pytest.mark.parametrize(("reason", "hopeless"), [("ContainerCreating", False), ("ImagePullBackOff", True)])
+def test_a_pod_that_does_not_run_yet_says_what_it_waits_for(reason, hopeless):
+    [seen] = load_pods([pod("load", 0, "Pending", {"waiting": {"reason": reason, "message": "so"}})])
+    assert (seen.runs, seen.waits, seen.hopeless) == (False, f"{reason} so", hopeless)
+
+
+def test_whole_logs_leave_no_doubt():
+    assert doubts({0: WorkerLog(1, [ROW]), 1: WorkerLog(0, [])}, Behaviour(Fixed(5)), {}) == []
+
+
+def test_what_is_missing_of_a_log_is_said_with_the_places_that_it_is_of():
+    logs = {0: WorkerLog(3, [ROW]), 1: WorkerLog(None, [])}
+    few, none = doubts(logs, Behaviour(Fixed(5)), {1: "OOMKilled"})
+    assert "Load worker 0 gave 1 of 3 connections" in few
+    assert "places 0 to 2" in few
+    assert "Load worker 1 ended early (OOMKilled)" in none
+    assert "places 3 to 4" in none
+
+
+def test_what_is_missing_of_arrivals_is_said_as_a_part_of_them():
+    [said] = doubts({0: WorkerLog(None, [])}, Behaviour(Poisson(1.0)), {})
+    assert "1 of 1 arrivals" in said
