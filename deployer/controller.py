@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from deployer.actions import Action, Annotate, Block, LookAgain
 from deployer.clusters import Cluster, ClusterUnreachable
-from deployer.draining import DrainSettings, Judgement, judge, needs_counts
+from deployer.draining import DrainSettings, Judgement, judge, needs_counts, pins
 from deployer.draining.memory import time_of
 from deployer.fleet import DESELECTED_AT, Decision, Deployment, Fleet, Kind, PodState, Verdict
 from deployer.journal import Journal
@@ -46,6 +46,9 @@ def step(cluster: Cluster, strategy: Strategy, drain: DrainSettings, now_s: floa
     fleet, due = _remembered(cluster.observe(), strategy, now_s)
     looks: list[float | None] = []
     if strategy.selects_release:
+        pinning, look_s = pins(fleet, drain, now_s)
+        fleet, due = annotated(fleet, pinning), (*due, *pinning)
+        looks.append(look_s)
         counting = needs_counts(drain) or strategy.reads_counts
         if counting and (asked := _to_judge(fleet)):
             fleet = _counted(cluster, fleet, asked)

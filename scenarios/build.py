@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import fields
-from operator import attrgetter
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +10,14 @@ import polars as pl
 from pydantic import BaseModel
 
 from deployer.clusters.local.config import Startup
-from deployer.draining import After, DrainSettings, Empty, Few, Manual, Policy, WorthIt
+from deployer.draining import After, DrainSettings, Empty, Few, Manual, Pin, Policy, WorthIt
 from deployer.fleet import Kind, Limits
 from deployer.strategies.registry import AnyStrategy, make
 from loadgen.behaviour import arrivals, backoff, sessions
 from loadgen.behaviour.files import read_sessions, read_trace
 from loadgen.behaviour.settings import Behaviour
-from scenarios.assemble import action_rows, verdict_rows
-from scenarios.record import EXTRA, RUN_END, RUN_START, TABLES
+from scenarios.assemble import action_rows, frame, verdict_rows
+from scenarios.record import RUN_END, RUN_START
 from scenarios.spec import Spec, SpecError, users
 from scenarios.spec.units import share_of
 
@@ -74,6 +72,11 @@ def drain_of(spec: Spec) -> DrainSettings:
         check_every_s=_NOT_GIVEN_S if drain.check_every is None else drain.check_every,
         keep_warm_s=drain.keep_warm,
         discount_silent=drain.discount_silent,
+        pinned=tuple(
+            Pin(deploy.release, None if deploy.keep_s == math.inf else deploy.keep_s)
+            for deploy in spec.planned_deploys()
+            if deploy.keep_s is not None
+        ),
     )
 
 
@@ -144,30 +147,19 @@ def setup_of(spec: Spec, strategy: str) -> Setup:
 def frames_of(outcome: Outcome) -> dict[str, pl.DataFrame]:
     """The tables of a simulated run; `series` only where it was counted during the run."""
     kinds = {"run_start": RUN_START, "run_end": RUN_END}
-    events = _frame("events", outcome.events)
+    events = frame("events", outcome.events)
     counted = {} if outcome.series is None else {"series": outcome.series}
     rows = outcome.connections
     return {
         **counted,
-        "connections": rows if isinstance(rows, pl.DataFrame) else _frame("connections", rows),
-        "pods": _frame("pods", outcome.pods),
-        "deploys": _frame("deploys", outcome.deploys),
+        "connections": rows if isinstance(rows, pl.DataFrame) else frame("connections", rows),
+        "pods": frame("pods", outcome.pods),
+        "deploys": frame("deploys", outcome.deploys),
         "samples": outcome.samples.table(),
         "actions": action_rows(outcome.actions),
         "verdicts": verdict_rows(outcome.verdicts),
         "events": events.with_columns(pl.col("kind").replace(kinds)),
     }
-
-
-def _frame(name: str, rows: Iterable[Any]) -> pl.DataFrame:
-    """A table of dataclasses, one a row; what they do not have is null."""
-    rows = list(rows)
-    schema = {**TABLES[name], **EXTRA.get(name, {})}
-    known = {field.name for field in fields(rows[0])} if rows else set()
-    columns = {
-        key: list(map(attrgetter(key), rows)) if key in known else [None] * len(rows) for key in schema
-    }
-    return pl.DataFrame(columns, schema=schema)
 
 
 def _population(given: users.Users) -> arrivals.Population:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from scenarios import cli_own, cli_plan
+from scenarios import cli_own, cli_plan, cli_simulate, cli_validate
 from scenarios.errors import Exit, RecordError, Stop
 
 app = typer.Typer(
@@ -88,6 +88,24 @@ def run(
         str | None, typer.Option(help="world kind: of the nodes; else DRAINBOW_KIND_IMAGE, else kind's own")
     ] = None,
     recreate: Annotated[bool, typer.Option("--recreate", help="world kind: make its cluster anew")] = False,
+    load_workers: Annotated[
+        int,
+        typer.Option(
+            parser=_whole(0),
+            metavar="N",
+            help="worlds kind and current: users on N pods of the cluster; 0: on this machine",
+        ),
+    ] = 0,
+    load_image: Annotated[
+        str | None, typer.Option(help="with --load-workers: of the users; world kind builds its own")
+    ] = None,
+    no_repeat: Annotated[
+        bool,
+        typer.Option(
+            "--no-repeat",
+            help="worlds kind and current: once is enough, even if a pod took over 10 s to start",
+        ),
+    ] = False,
     out: Out = RUNS,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -97,8 +115,10 @@ def run(
     from scenarios.show import print_finished
     from scenarios.worlds import Where
 
-    where = Where(context, image, front, kind_image, recreate)
-    options = Options(tuple(set_), seed, port, out, quiet or as_json, where)
+    where = Where(
+        context, image, front, kind_image, recreate, load_workers=load_workers, load_image=load_image
+    )
+    options = Options(tuple(set_), seed, port, out, quiet or as_json, where, repeat=not no_repeat)
     finished = run_scenario(scenario, strategy, world, options)
     if as_json:
         print(json.dumps({"run_dir": str(finished.folder), **finished.summary}, indent=1))
@@ -110,37 +130,33 @@ def run(
 @app.command()
 def simulate(
     scenario: Scenario = "quick",
-    strategy: StrategyName = "rainbow",
+    strategy: cli_simulate.StrategyNames = ["rainbow"],  # noqa: B006
     seeds: Annotated[
         int, typer.Option(parser=_whole(1), metavar="N", help="how many runs, each with the next seed")
     ] = 1,
     jobs: Annotated[int, typer.Option(parser=_whole(0), metavar="N", help="processes; 0: one a core")] = 0,
+    vary: cli_simulate.VaryOption = [],  # noqa: B006
+    table: cli_simulate.TableOption = None,
+    dask: cli_simulate.DaskOption = None,
     set_: Settings = [],  # noqa: B006
     seed: Seed = None,
     out: Out = RUNS,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """The same as `run --world sim`; with --seeds many of them, with 95 % intervals."""
-    from scenarios.replicate import print_replications, replicate
-    from scenarios.run import Options, run_scenario
-    from scenarios.show import print_finished
+    """The same as `run --world sim`; with --seeds many of them, with 95 % intervals; with --vary a whole sweep.
 
-    options = Options(settings=tuple(set_), seed=seed, out=out, quiet=quiet or as_json)
-    finished = run_scenario(scenario, strategy, "sim", options)
-    if seeds == 1:
-        if as_json:
-            print(json.dumps({"run_dir": str(finished.folder), **finished.summary}, indent=1))
-        else:
-            print_finished(Console(), [finished])
-        raise typer.Exit(finished.exit_code)
-    replications = replicate(scenario, strategy, options, seeds, jobs)
-    if as_json:
-        document = {"run_dir": str(finished.folder), "seeds": seeds, "metrics": replications.as_json()}
-        print(json.dumps(document, indent=1))
+    The table of a sweep has a row for each run: the varied keys as written, `strategy`, `seed`, and every metric
+    of summary.json as a number. Ctrl-C keeps the rows that are finished.
+    """
+    if vary:
+        code = cli_simulate.run_vary(
+            scenario, strategy, vary, set_, seed, seeds, jobs, dask, out, table, as_json, quiet
+        )
     else:
-        print_replications(Console(), finished, replications)
-    raise typer.Exit(finished.exit_code)
+        cli_simulate.need_vary(table, dask)
+        code = cli_simulate.run_simulate(scenario, strategy, set_, seed, seeds, jobs, out, as_json, quiet)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -232,8 +248,9 @@ def doctor(
     image: Annotated[
         str | None, typer.Option(help="with --data-plane: one with Python 3; python:3.11-slim if left out")
     ] = None,
-    context: Annotated[
-        str | None, typer.Option(help="with --data-plane: of the kubeconfig; left out: its current one")
+    context: Annotated[str | None, typer.Option(help="of the kubeconfig; left out: its current one")] = None,
+    world: Annotated[
+        str | None, typer.Option(help="with --data-plane: kind, else current: the cluster of the kubeconfig")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -241,12 +258,10 @@ def doctor(
     from scenarios.housekeeping import examine, print_examination
 
     if data_plane:
-        answer = cli_own.probe_data_plane(
-            image or "python:3.11-slim", context, lambda text: print(text, file=sys.stderr)
-        )
+        answer = cli_own.probe_data_plane(world, image, context, lambda text: print(text, file=sys.stderr))
         print(json.dumps(asdict(answer), indent=1) if as_json else "\n".join(answer.lines()))
         raise typer.Exit(Exit.DONE)
-    findings = examine()
+    findings = examine(context)
     if as_json:
         print(json.dumps([finding.as_json() for finding in findings], indent=1))
     else:
@@ -254,6 +269,7 @@ def doctor(
 
 
 cli_plan.register(app)
+cli_validate.register(app)
 cli_own.register(app)
 
 
@@ -262,9 +278,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.exit(_run(argv))
 
 
+def _called() -> str:
+    """As the user did: kubectl starts its plugins by another name than theirs."""
+    return "kubectl drainbow" if Path(sys.argv[0]).name.startswith("kubectl-") else "drainbow"
+
+
 def _run(argv: Sequence[str] | None) -> int:
     try:
-        result: Any = app(args=list(argv) if argv is not None else None, standalone_mode=False)
+        args = list(argv) if argv is not None else None
+        result: Any = app(args=args, prog_name=_called(), standalone_mode=False)
         return int(result or Exit.DONE)
     except _UsageProblem as error:
         return _say(error.format_message(), Exit.USER_MISTAKE)

@@ -7,31 +7,22 @@ alone: what differs between two columns is not chance, and the intervals of pair
 from __future__ import annotations
 
 import math
-import os
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 from scipy.stats import t as student
 
-from scenarios.errors import UserMistake
+from scenarios.batch import Summary, simulate_all
 from scenarios.labels import SECTIONS, Label, written
-from scenarios.run import Finished, Options, read_spec, run_in_memory
+from scenarios.run import Finished, Options, read_spec
 from scenarios.spec import Spec
 from scenarios.spec.units import duration_text
 from scenarios.thresholds import METRICS
-
-Run = tuple[Spec, str]
-"""What one run needs: the spec with its seed, and the strategy."""
-Summary = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,65 +99,6 @@ def replicate_all(
     return {name: Replications(tuple(next(found) for _ in range(seeds))) for name in specs}
 
 
-def simulate_all(
-    runs: Sequence[Run], jobs: int, dask: str | None, title: str, quiet: bool
-) -> Iterator[Summary]:
-    """The summaries of these runs in their order, with a progress bar on a terminal.
-
-    In `jobs` processes of this machine (0: one a core), or on the Dask cluster at the address `dask`: the
-    summaries are the same. Raises UserMistake where there is no such cluster.
-    """
-    with _bar(quiet) as bar:
-        task = bar.add_task(title, total=len(runs))
-        for summary in _summaries(runs, jobs, dask):
-            bar.advance(task)
-            yield summary
-
-
-def _summaries(runs: Sequence[Run], jobs: int, dask: str | None) -> Iterator[Summary]:
-    if not runs:
-        return
-    if dask is not None:
-        yield from _on_dask(runs, dask)
-        return
-    # The first one here: it compiles what the other processes then find on disk.
-    yield run_in_memory(*runs[0])
-    rest = runs[1:]
-    jobs = min(jobs or len(os.sched_getaffinity(0)), len(rest))
-    if jobs <= 1:
-        yield from (run_in_memory(*run) for run in rest)
-        return
-    # a fresh interpreter each: polars' threads do not survive a fork
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(run_in_memory, *zip(*rest, strict=True))
-
-
-def _on_dask(runs: Sequence[Run], address: str) -> Iterator[Summary]:
-    try:
-        from distributed import Client
-    except ImportError:
-        raise UserMistake("--dask needs Dask's scheduler: pip install 'drainbow[dask]'") from None
-    try:
-        client = Client(address, timeout="10s")
-    except (OSError, TimeoutError, ValueError) as error:
-        raise UserMistake(f"--dask {address}: no Dask scheduler answers there ({error})") from None
-    with client:
-        futures = client.map(run_in_memory, *zip(*runs, strict=True), pure=False)
-        yield from (future.result() for future in futures)
-
-
-def _bar(quiet: bool) -> Progress:
-    console = Console(stderr=True)
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=quiet or not sys.stderr.isatty(),
-    )
-
-
 def warm_up_note(spec: Spec) -> str:
     """How the beginning of the runs is treated, in a sentence."""
     if spec.warm_up:
@@ -176,7 +108,7 @@ def warm_up_note(spec: Spec) -> str:
     return "the runs begin without users, and that counts: set warm_up to leave the filling out"
 
 
-def print_replications(console: Console, finished: Finished, replications: Replications) -> None:
+def print_replications(console: Console, spec: Spec, finished: Finished, replications: Replications) -> None:
     """A row for each metric: mean with its interval, and the interval in which one run lies."""
     n = len(replications.summaries)
     table = Table(box=None, pad_edge=False)
@@ -195,11 +127,12 @@ def print_replications(console: Console, finished: Finished, replications: Repli
                 f"{written(label, spread.mean_low)} … {written(label, spread.mean_high)}",
                 f"{written(label, spread.one_low)} … {written(label, spread.one_high)}",
             )
-    console.print(table)
-    console.print(Text(f"\n{finished.strategy}, first seed: {finished.folder}/report.html"), soft_wrap=True)
+    _print_with_folders(console, table, spec, [finished])
 
 
-def print_differences(console: Console, found: Mapping[str, Replications]) -> None:
+def print_differences(
+    console: Console, spec: Spec, finished: Sequence[Finished], found: Mapping[str, Replications]
+) -> None:
     """A column for each strategy: the mean, and from the second on the paired difference to the first."""
     (first, baseline), *others = found.items()
     table = Table(box=None, pad_edge=False)
@@ -221,7 +154,14 @@ def print_differences(console: Console, found: Mapping[str, Replications]) -> No
                     else f"{written(label, spread.mean_low)} … {written(label, spread.mean_high)}"
                 )
             table.add_row(f"  {label.text}", *cells)
+    _print_with_folders(console, table, spec, finished)
+
+
+def _print_with_folders(console: Console, table: Table, spec: Spec, finished: Sequence[Finished]) -> None:
     console.print(table)
+    console.print(Text(f"\n{warm_up_note(spec)}"), soft_wrap=True)
+    for one in finished:
+        console.print(Text(f"{one.strategy}, first seed: {one.folder}/report.html"), soft_wrap=True)
 
 
 def _mean(of: Replications, label: Label) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -9,12 +10,15 @@ from pathlib import Path
 
 import polars as pl
 
+from scenarios.batch import Run, Summary, simulate_all
 from scenarios.errors import UserMistake
-from scenarios.replicate import Run, simulate_all
+from scenarios.interrupts import Interrupts
 from scenarios.run import Options, read_spec
 from scenarios.thresholds import METRICS
 
 MOST_RUNS = 1_000_000
+OWN = {"seed": "--seeds for several", "strategy": "--strategy, which is repeatable"}
+"""Columns besides the varied keys and the metrics, and what gives them other values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,14 @@ class Varied:
 
     key: str
     values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """The runs that were finished, and how many were asked for; fewer rows than that: it was interrupted."""
+
+    rows: pl.DataFrame
+    asked: int
 
 
 def varied(text: str) -> Varied:
@@ -44,20 +56,21 @@ def vary(
     seeds: int = 1,
     jobs: int = 0,
     dask: str | None = None,
-) -> pl.DataFrame:
+) -> Sweep:
     """One row a run: the varied keys as texts, `strategy`, `seed`, and every metric.
 
     The rows are in the order of the values given, then strategies, then seeds; the same seeds are used
-    everywhere. The same arguments give the same table, whatever `jobs` and `dask` are. All specs are read
-    before anything runs: raises UserMistake for the first one that cannot be.
+    everywhere. The same arguments give the same table, whatever `jobs` and `dask` are. Ctrl-C and SIGTERM end it
+    with the rows before the first one that is not finished. All specs are read before anything runs: raises
+    UserMistake for the first one that cannot be, and OutOfReach where there is no such Dask cluster.
     """
     keys = [one.key for one in over]
     if len(set(keys)) < len(keys):
         raise UserMistake(f"--vary {keys[0]}: a key is there twice; give all its values at once")
-    taken = [key for key in keys if key in ("seed", "strategy", *METRICS)]
+    taken = [key for key in keys if key in (*OWN, *METRICS)]
     if taken:
         raise UserMistake(
-            f"--vary {taken[0]}: that is a column of its own; use --{taken[0]}s, or another key"
+            f"--vary {taken[0]}: that is a column of its own; use {OWN.get(taken[0], 'another key')}"
         )
     names = list(dict.fromkeys(strategies))
     points = list(itertools.product(*(one.values for one in over)))
@@ -75,22 +88,54 @@ def vary(
                 for key, value in zip(columns, (*point, name, spec.seed + n), strict=True):
                     columns[key].append(value)
     title = f"{len(points)} × {len(names)} × {seeds} runs"
-    summaries = list(simulate_all(runs, jobs, dask, title, options.quiet))
+    summaries: list[Summary] = []
+    found = simulate_all(runs, jobs, dask, title, options.quiet)
+    with (
+        Interrupts() as interrupts,
+        contextlib.suppress(KeyboardInterrupt),
+        interrupts.raising(),
+        contextlib.closing(found),
+    ):
+        for summary in found:
+            summaries.append(summary)
     # Whole numbers too are Float64: a metric has one type, whatever the first runs give.
     metrics = {name: pl.Series([s[name] for s in summaries], dtype=pl.Float64) for name in METRICS}
-    given_columns = {key: pl.Series(values, dtype=_type(key)) for key, values in columns.items()}
-    return pl.DataFrame({**given_columns, **metrics})
+    given_columns = {
+        key: pl.Series(values[: len(summaries)], dtype=_type(key)) for key, values in columns.items()
+    }
+    return Sweep(pl.DataFrame({**given_columns, **metrics}), len(runs))
+
+
+def check_writable(path: Path) -> None:
+    """Raises UserMistake where `write_table` would; to be called before long work."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(None, "it is a folder")
+        part = _part(path)
+        part.touch()
+        part.unlink()
+    except OSError as error:
+        raise _unwritable(path, error) from None
 
 
 def write_table(table: pl.DataFrame, path: Path) -> None:
     """As Parquet; the same table gives the same bytes. Raises UserMistake where it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
+        part = _part(path)
         table.rechunk().write_parquet(part, compression="zstd", compression_level=3, statistics=True)
         part.replace(path)
     except OSError as error:
-        raise UserMistake(f"{path} cannot be written: {error.strerror or error}") from None
+        raise _unwritable(path, error) from None
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")
+
+
+def _unwritable(path: Path, error: OSError) -> UserMistake:
+    return UserMistake(f"{path} cannot be written: {error.strerror or error}; name another file with --table")
 
 
 def _type(key: str) -> pl.DataType:

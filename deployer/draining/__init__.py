@@ -2,6 +2,7 @@
 
 from deployer.draining.judge import Judgement, draining_deployments, judge
 from deployer.draining.parse import policy_of, settings_of
+from deployer.draining.pinning import pins
 from deployer.draining.policies import (
     After,
     DrainError,
@@ -9,6 +10,7 @@ from deployer.draining.policies import (
     Empty,
     Few,
     Manual,
+    Pin,
     Policy,
     WorthIt,
     needs_counts,
@@ -22,11 +24,13 @@ __all__ = [
     "Few",
     "Judgement",
     "Manual",
+    "Pin",
     "Policy",
     "WorthIt",
     "draining_deployments",
     "judge",
     "needs_counts",
+    "pins",
     "policy_of",
     "settings_of",
 ]

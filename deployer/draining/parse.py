@@ -40,12 +40,12 @@ def policy_of(value: object) -> Policy:
 
 
 def settings_of(values: Mapping[str, object]) -> DrainSettings:
-    """Settings from a mapping whose keys are DrainSettings' fields, each of them optional.
+    """Settings from a mapping whose keys are DrainSettings' fields but `pinned`, each of them optional.
 
     Without a deadline, policies that count connections get one of 48 h; `manual` and `after` get none.
     Raises DrainError.
     """
-    known = {f.name for f in fields(DrainSettings)}
+    known = {f.name for f in fields(DrainSettings)} - {"pinned"}
     for key in values:
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.4)
@@ -57,7 +57,7 @@ def settings_of(values: Mapping[str, object]) -> DrainSettings:
     }
     for key, value in values.items():
         if key.endswith("_s"):
-            optional = key in ("deadline_s", "close_per_s")
+            optional = key == "deadline_s"
             given[key] = None if value is None and optional else _number(f"drain: {key}", value)
         elif key == "discount_silent":
             if not isinstance(value, bool):

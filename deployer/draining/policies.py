@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from deployer.fleet import PREFIX
+from deployer.fleet import PREFIX, Release
 
 KEEP = PREFIX + "keep"
 """On a Deployment: it is pinned, whatever drains; the text may say why ("false": not pinned)."""
@@ -94,6 +94,18 @@ Policy = Manual | After | Empty | Few | WorthIt
 
 
 @dataclass(frozen=True, slots=True)
+class Pin:
+    """A release that stays, whatever its policy says."""
+
+    release: Release
+    keep_s: float | None = None  # after its deselection; None: for ever
+
+    def __post_init__(self) -> None:
+        ok = self.keep_s is None or (math.isfinite(self.keep_s) and self.keep_s > 0)
+        _need(ok, f"pin of {self.release}: keep_s={self.keep_s} must be above 0; leave it out for no end")
+
+
+@dataclass(frozen=True, slots=True)
 class DrainSettings:
     """How old releases drain. All times in seconds. Raises DrainError where values cannot be used."""
 
@@ -108,12 +120,12 @@ class DrainSettings:
     """It stays at least so long after its deselection, for a quick rollback."""
     discount_silent: bool = False
     """Open connections without traffic for several ping intervals do not count: their clients are gone."""
-    close_per_s: float | None = None
-    """Reconnect budget: connections closed by force in a second at most; None: unpaced."""
     pin_annotation: str = KEEP
+    pinned: tuple[Pin, ...] = ()
+    """Releases that the deployer itself pins as soon as it sees them."""
 
     def __post_init__(self) -> None:
-        for name in ("deadline_s", "hold_s", "check_every_s", "keep_warm_s", "close_per_s"):
+        for name in ("deadline_s", "hold_s", "check_every_s", "keep_warm_s"):
             value = getattr(self, name)
             if value is None:
                 continue
@@ -125,10 +137,6 @@ class DrainSettings:
             "up to a second after a switch",
         )
         _need(self.check_every_s > 0, f"drain: check_every_s={self.check_every_s} must be above 0")
-        _need(
-            self.close_per_s is None or self.close_per_s > 0,
-            f"drain: close_per_s={self.close_per_s} must be above 0; leave it out for no bound",
-        )
         if self.deadline_s is None:
             return
         _need(

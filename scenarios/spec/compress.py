@@ -15,7 +15,7 @@ _DIVIDED = {
     "Lognormal": ("median", "mean"),
     "Weibull": ("mean",),
     "Diurnal": ("period", "peak"),
-    "Deploy": ("at", "every", "first", "rollback_at"),
+    "Deploy": ("at", "every", "first", "rollback_at", "keep"),
     "Fault": ("at", "duration"),
     "Graceful": ("grace", "grace_cut"),
     "Nudge": ("after",),
@@ -35,7 +35,7 @@ def compressed(spec: Spec) -> Spec:
     """The scenario as it is run: `spec.compress` times as fast, with `compress` 1.
 
     Divided: the duration and warm_up, session lengths, all times of deploys and faults, the drain policy's
-    time, deadline and keep_warm, a nudge's time, graceful's grace and its cut. Multiplied: arrival rates.
+    time, deadline and keep_warm, a deploy's keep, a nudge's time, graceful's grace and its cut. Multiplied: arrival rates.
     As they are: backoff, timeouts, progress_deadline, min_ready, probes, start-up, other graces, linger,
     login and message rates. `hold` and `check_every` stay as given; where not given they become 2 s and 1
     s.

@@ -27,6 +27,23 @@ Release = Annotated[str, BeforeValidator(_release)]
 Bad = Literal["never_ready", "crashes", "crashes_after_switch"]
 
 
+def _keep(value: Any) -> float | str:
+    if value is True or value == "always":
+        return "always"
+    seconds = duration_s(value)
+    if seconds == 0:
+        raise ValueError("0 would keep nothing; leave keep out")
+    return seconds
+
+
+Keep = Annotated[
+    float | Literal["always"],
+    BeforeValidator(_keep),
+    PlainSerializer(lambda value: value if isinstance(value, str) else duration_text(value)),
+    WithJsonSchema({"type": "string", "examples": ["6h", "always"]}),
+]
+
+
 class Deploy(Part):
     """One deploy, several evenly spaced ones, or a rollback; exactly one of at, every, rollback_at."""
 
@@ -48,13 +65,23 @@ class Deploy(Part):
         "it listens; or it crashes 5 s after it was found ready, again and again",
     )
 
+    keep: Keep | None = Field(
+        default=None,
+        description="with at or every: the release is pinned (annotation drainbow.dev/keep): when it is an old one it "
+        "stays, whatever `drain` says, for so long after it was deselected; or always, which `true` means too",
+    )
+
     @model_validator(mode="after")
     def _forms(self) -> Deploy:
         given = [name for name in ("at", "every", "rollback_at") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError("give exactly one of at, every, rollback_at")
-        allowed = {"at": ("release", "bad"), "every": ("count", "first", "bad"), "rollback_at": ()}[given[0]]
-        for name in ("count", "first", "release", "bad"):
+        allowed = {
+            "at": ("release", "bad", "keep"),
+            "every": ("count", "first", "bad", "keep"),
+            "rollback_at": (),
+        }[given[0]]
+        for name in ("count", "first", "release", "bad", "keep"):
             if getattr(self, name) is not None and name not in allowed:
                 raise ValueError(f"{name} does not go with {given[0]}")
         if self.every is not None and self.count is None:

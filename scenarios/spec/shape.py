@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -27,6 +28,7 @@ class PlannedDeploy:
     kind: Literal["deploy", "rollback"]
     release: str = ""
     bad: Bad | None = None
+    keep_s: float | None = None  # pinned for so long after its deselection; inf: to the end; None: not pinned
 
 
 class Bound(Part):
@@ -136,7 +138,7 @@ class Spec(Part):
         """Every deploy and rollback of the run in order, without the initial one."""
         new = iter(self.releases()[1:])
         return tuple(
-            PlannedDeploy(at_s, kind, next(new) if kind == "deploy" else "", deploy.bad)
+            PlannedDeploy(at_s, kind, next(new) if kind == "deploy" else "", deploy.bad, _kept_s(deploy))
             for at_s, kind, deploy in self._agenda()
         )
 
@@ -158,6 +160,10 @@ def _times(deploy: Deploy) -> tuple[float, ...]:
     every_s, count = deploy.every or 0.0, deploy.count or 1
     first_s = every_s if deploy.first is None else deploy.first
     return tuple(first_s + number * every_s for number in range(count))
+
+
+def _kept_s(deploy: Deploy) -> float | None:
+    return math.inf if deploy.keep == "always" else deploy.keep
 
 
 class _Dumper(yaml.SafeDumper):

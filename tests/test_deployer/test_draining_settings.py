@@ -10,6 +10,7 @@ from deployer.draining import (
     Empty,
     Few,
     Manual,
+    Pin,
     WorthIt,
     policy_of,
     settings_of,
@@ -63,7 +64,7 @@ def test_a_wrong_policy_is_one_clear_line(value, words):
         ({"hold_s": 1}, "hold_s=1.0 must be at least 2"),
         ({"hold_s": None}, "hold_s=None must be a number"),
         ({"check_every_s": 0}, "check_every_s=0.0 must be above 0"),
-        ({"close_per_s": 0}, "close_per_s=0.0 must be above 0"),
+        ({"pinned": []}, "'pinned' is not known"),
         ({"deadline_s": -5}, "deadline_s=-5.0 must be a finite number"),
         ({"keep_warm_s": 10, "deadline_s": 5}, "must not exceed deadline_s=5.0"),
         ({"policy": {"after": 10}, "deadline_s": 5}, "leave the deadline out"),
@@ -87,6 +88,8 @@ def test_policies_that_count_get_a_deadline_of_two_days_and_others_none():
 
 @pytest.mark.parametrize("policy", [Manual(), After(5.0), Empty(), Few(share=0.1), WorthIt(1.0, 2.0)])
 def test_settings_survive_json(policy):
-    settings = DrainSettings(policy, deadline_s=99.0, discount_silent=True, close_per_s=3.0)
+    settings = DrainSettings(
+        policy, deadline_s=99.0, discount_silent=True, pinned=(Pin("aaaaaa"), Pin("bbbbbb", 5.0))
+    )
     adapter = TypeAdapter(DrainSettings)
     assert adapter.validate_json(adapter.dump_json(settings)) == settings

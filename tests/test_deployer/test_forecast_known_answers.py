@@ -20,6 +20,8 @@ from deployer.forecast import (
 from deployer.forecast.outlook import Outlook
 from deployer.forecast.survival import kaplan_meier, possible_survivals
 
+pytestmark = pytest.mark.known_answer
+
 
 def exponential_ages(n, mean_s):
     """Ages in the steady state, evenly over their distribution: no luck in them."""

@@ -1,14 +1,26 @@
 """Sweeps: one table whatever the number of processes, and mistakes told before anything runs."""
 
+import itertools
+import json
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+
 import polars as pl
 import pytest
 
-from scenarios.errors import UserMistake
+from scenarios import batch
+from scenarios import vary as module
+from scenarios.batch import simulate_all
+from scenarios.errors import OutOfReach, UserMistake
 from scenarios.replicate import Replications, replicate_all
 from scenarios.run import Options
-from scenarios.vary import Varied, varied, vary, write_table
+from scenarios.vary import Varied, check_writable, varied, vary, write_table
 
 TINY = ("duration=12s", "deploys=[{at: 2s}]")
+QUIET = Options(quiet=True)
 
 
 def test_commas_in_brackets_and_quotes_do_not_separate():
@@ -29,7 +41,7 @@ def test_every_combination_is_a_row_in_the_order_given():
         Options(settings=TINY, quiet=True),
         seeds=2,
         jobs=1,
-    )
+    ).rows
     assert table.height == 2 * 2 * 2 * 2
     assert table.select("users.count", "fleet.replicas", "strategy", "seed").rows()[:5] == [
         ("5", "1", "rainbow", 7),
@@ -46,8 +58,8 @@ def test_every_combination_is_a_row_in_the_order_given():
 def test_any_number_of_processes_writes_the_same_bytes(tmp_path):
     over = [Varied("users.count", ("5", "10"))]
     for jobs in (1, 2):
-        table = vary("tiny", ["recreate"], over, Options(settings=TINY, quiet=True), seeds=2, jobs=jobs)
-        write_table(table, tmp_path / f"{jobs}.parquet")
+        found = vary("tiny", ["recreate"], over, Options(settings=TINY, quiet=True), seeds=2, jobs=jobs)
+        write_table(found.rows, tmp_path / f"{jobs}.parquet")
     assert (tmp_path / "1.parquet").read_bytes() == (tmp_path / "2.parquet").read_bytes()
 
 
@@ -57,12 +69,85 @@ def test_any_number_of_processes_writes_the_same_bytes(tmp_path):
         ([Varied("users.cuont", ("5",))], "users.cuont"),
         ([Varied("users.count", ("5", "many"))], "many"),
         ([Varied("seed", ("1", "2"))], "--seeds"),
+        ([Varied("strategy", ("rolling",))], "--strategy, which"),
+        ([Varied("pod_hours", ("1",))], "another key"),
         ([Varied("users.count", ("5",)), Varied("users.count", ("6",))], "twice"),
     ],
 )
 def test_a_mistake_is_told_before_anything_runs(over, wrong):
     with pytest.raises(UserMistake, match=wrong):
         vary("tiny", ["rainbow"], over, Options(settings=TINY, quiet=True))
+
+
+def test_an_interrupted_sweep_keeps_the_rows_that_are_finished(monkeypatch):
+    whole = simulate_all
+
+    def interrupted(*args):
+        yield from itertools.islice(whole(*args), 3)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(module, "simulate_all", interrupted)
+    over = [Varied("users.count", ("5", "10"))]
+    found = vary("tiny", ["recreate"], over, Options(settings=TINY, quiet=True), seeds=3, jobs=1)
+    assert found.asked == 6
+    assert found.rows.select("users.count", "seed").rows() == [("5", 7), ("5", 8), ("5", 9)]
+
+
+@pytest.mark.parametrize("name", ["no/such/parent", "folder"])
+def test_a_table_that_cannot_be_written_is_told_before_anything_runs(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "no").write_text("a file")
+    with pytest.raises(UserMistake, match="--table"):
+        check_writable(tmp_path / name)
+
+
+def test_a_scheduler_that_does_not_answer_is_out_of_reach(monkeypatch):
+    pytest.importorskip("distributed", reason="the optional extra dask is not installed")
+    monkeypatch.setattr(batch, "DASK_ANSWERS_S", 0.1)
+    with pytest.raises(OutOfReach, match=r"127\.0\.0\.1:1: no Dask scheduler"):
+        vary("tiny", ["recreate"], [Varied("users.count", ("5",))], QUIET, dask="127.0.0.1:1")
+
+
+def test_an_address_without_a_port_is_a_mistake():
+    pytest.importorskip("distributed", reason="the optional extra dask is not installed")
+    with pytest.raises(UserMistake, match="HOST:PORT"):
+        vary("tiny", ["recreate"], [Varied("users.count", ("5",))], QUIET, dask="somewhere")
+
+
+def test_without_dask_the_way_out_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(UserMistake, match=r"drainbow\[dask\]"):
+        vary("tiny", ["recreate"], [Varied("users.count", ("5",))], QUIET, dask="127.0.0.1:1")
+
+
+@pytest.fixture
+def scheduler(tmp_path):
+    """The address of a Dask scheduler with two workers, each a process."""
+    pytest.importorskip("distributed", reason="the optional extra dask is not installed")
+    where = tmp_path / "scheduler.json"
+    own = ["--no-dashboard", "--host", "127.0.0.1", "--scheduler-file", str(where)]
+    with ExitStack() as stack, (tmp_path / "log").open("w") as log:
+        for command in (
+            ["scheduler", "--port", "0"],
+            ["worker", "--nworkers", "2", "--nthreads", "1", "--local-directory", str(tmp_path)],
+        ):
+            argv = [sys.executable, "-m", "dask", *command, *own]
+            process = stack.enter_context(subprocess.Popen(argv, stdout=log, stderr=log))
+            stack.callback(process.terminate)
+            while not where.exists():
+                assert process.poll() is None, (tmp_path / "log").read_text()
+                time.sleep(0.05)
+        yield json.loads(where.read_text())["address"]
+
+
+@pytest.mark.end_to_end
+def test_a_dask_cluster_writes_the_same_bytes(tmp_path, scheduler):
+    over = [Varied("users.count", ("5", "10"))]
+    for name, where in (("here", {"jobs": 2}), ("there", {"dask": scheduler})):
+        found = vary("tiny", ["recreate"], over, Options(settings=TINY, quiet=True), seeds=2, **where)
+        assert found.rows.height == 4
+        write_table(found.rows, tmp_path / name)
+    assert (tmp_path / "here").read_bytes() == (tmp_path / "there").read_bytes()
 
 
 def test_differences_are_taken_seed_by_seed():
