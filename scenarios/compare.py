@@ -24,8 +24,15 @@ def compare_runs(folders: Sequence[Path], out: Path, figures: bool = False) -> P
     records = [read_record(folder) for folder in folders]
     summaries = [json.loads((folder / "summary.json").read_text(encoding="utf-8")) for folder in folders]
     names = [str(folder) for folder in folders]
-    page = compare_page(records, summaries, names)
-    path = _free(out / f"compare-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}.html")
+    path = write_page(compare_page(records, summaries, names), out, "compare")
+    if figures:
+        write_compare_figures(path.with_suffix(""), grouped(records, summaries, names))
+    return path
+
+
+def write_page(page: str, out: Path, stem: str) -> Path:
+    """Write `<stem>-<time>.html` and return its path. Raises UserMistake when it cannot be written."""
+    path = _free(out / f"{stem}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}.html")
     part = path.with_suffix(".part")
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -33,8 +40,6 @@ def compare_runs(folders: Sequence[Path], out: Path, figures: bool = False) -> P
         part.replace(path)
     except OSError as error:
         raise UserMistake(f"cannot write {path}: {error.strerror}; give another folder by --out") from None
-    if figures:
-        write_compare_figures(path.with_suffix(""), grouped(records, summaries, names))
     return path
 
 

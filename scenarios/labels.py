@@ -92,14 +92,21 @@ def written(label: Label, value: float | int | None, several: bool = False) -> s
     return f"{number} {label.unit}" if label.unit else number
 
 
+def bounds(label: Label, low: float, high: float) -> str:
+    """An interval as a person reads it; empty where it is a single value. No metric is negative."""
+    if high <= low:
+        return ""
+    return f"{written(label, max(low, 0.0), several=True)} … {written(label, high, several=True)}"
+
+
 def hint(label: Label) -> str:
     """What the metric means, with its key in summary.json."""
     return f"{label.key}: {METRICS[label.key]}"
 
 
-def best(label: Label, values: Sequence[float | int | None]) -> float | int | None:
-    """The winning value among runs; None where nothing is to be won."""
+def best(label: Label, values: Sequence[float | int | None]) -> str | None:
+    """The winning value among runs, as it is written: more is not to be seen of it. None where nothing is to be won."""
     known = [value for value in values if value is not None]
-    if label.better is None or len(known) < 2 or min(known) == max(known):
+    if label.better is None or len(known) < 2 or written(label, min(known)) == written(label, max(known)):
         return None
-    return min(known) if label.better == "low" else max(known)
+    return written(label, min(known) if label.better == "low" else max(known))

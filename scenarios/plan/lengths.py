@@ -43,9 +43,9 @@ class Lengths:
 
 
 def read_lengths(path: Path, column: str | None = None, unit: str | None = None) -> Lengths:
-    """Session lengths from one column of a CSV file, the first if none is named; a header may be there.
+    """Session lengths from one column of a CSV file; a header may be there.
 
-    The unit is that of the header's ending (`duration_ms`), else seconds, where none is given. Rows of 0 are
+    The column is the only one, or the only one whose name ends in a unit, where none is named. The unit is that of the header's ending (`duration_ms`), else seconds, where none is given. Rows of 0 are
     left out. Raises UserMistake.
     """
     rows = _rows(path)
@@ -173,6 +173,9 @@ def _column(path: Path, header: Sequence[str] | None, column: str | None) -> tup
     if column is None:
         if header is not None and len(header) > 1:
             named = [h.strip() for h in header]
+            timed = [n for n, name in enumerate(named) if name.lower().endswith(tuple(_SUFFIXES))]
+            if len(timed) == 1:
+                return timed[0], named[timed[0]]
             raise UserMistake(
                 f"{path} has the columns {', '.join(named)}; say by --column which holds the lengths"
             )

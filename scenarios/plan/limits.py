@@ -28,13 +28,13 @@ LIMITS: dict[str, Limit] = {
     for limit in (
         Limit(
             "cluster-autoscaler", 600.0, _TERMINATING,
-            "it takes a node away and honours at most 10 min of a terminating pod's grace",
+            "when it takes a node away it honours at most 10 min of a terminating pod's grace",
             "raise --max-graceful-termination-sec; running pods are kept by safe-to-evict: \"false\"",
         ),
         Limit(
             "gke", 3600.0, _ALL,
             "a node upgrade honours disruption budgets and grace for 1 h at most, then takes the pods",
-            "put upgrades into a maintenance window without drains, or use extended-duration pods",
+            "put upgrades into a maintenance window without drains; Autopilot has extended-duration pods",
         ),
         Limit(
             "ingress-nginx", 240.0, _ALL,
@@ -48,8 +48,9 @@ LIMITS: dict[str, Limit] = {
         ),
         Limit(
             "knative", 60.0, _ALL,
-            "its queue-proxy waits for websockets for 60 s at most once the pod is told to end",
-            "keep the old revision scaled up while it has connections",
+            "its autoscaler takes pods as an old revision's load falls; of a pod that is told to end, queue-proxy "
+            "cuts websockets after 60 s at most, counted from when no new request came for 30 s",
+            "keep the old revision at its size by min-scale while it has connections",
         ),
         Limit(
             "argo", 30.0, _SWITCHING,
@@ -58,8 +59,10 @@ LIMITS: dict[str, Limit] = {
         ),
         Limit(
             "nlb", 300.0, _ALL,
-            "deregistration_delay: 300 s after a target is deregistered its flows may be closed",
-            "turn deregistration_delay.connection_termination off; no deregistration is faster than 2 min",
+            "deregistration_delay: 300 s after a target is deregistered its connections are closed, if "
+            "connection termination is on (for TCP it is off unless set)",
+            "leave deregistration_delay.connection_termination off, and target_health_state.unhealthy's too: on by "
+            "default, it closes what an unready target still serves",
         ),
         Limit(
             "istio", 5.0, _TERMINATING,
@@ -68,7 +71,7 @@ LIMITS: dict[str, Limit] = {
         ),
     )
 }  # fmt: skip
-"""By name; the values are the vendors' defaults."""
+"""By name; the values are the vendors' defaults. docs/how-to-plan-capacity.md names the pages that give them."""
 
 
 def limit_named(name: str) -> Limit:

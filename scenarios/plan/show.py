@@ -94,9 +94,9 @@ def _print_users(console: Console, plan: Plan) -> None:
     )  # fmt: skip
     table.add_column("", no_wrap=True)
     for head in (
-        "forced\nper user",
+        "forced\na user",
         "cut\nat once",
-        "back\na second",
+        "back\nper s",
         "logins",
         "deploys\na day",
         "bound by",
@@ -111,7 +111,7 @@ def _print_users(console: Console, plan: Plan) -> None:
             ),
             f"{storm.cut:,.0f}",
             f"{storm.peak_per_s:,.0f}",
-            Text(_LOGINS[storm.verdict].format(time_text(storm.queue_s)), style=_colour(storm.verdict)),
+            Text(_LOGINS[storm.verdict].format(_short(storm.queue_s)), style=_colour(storm.verdict)),
             Text(rate_text(one.max_deploys_per_day), style="" if one.keeps_up else "red"),
             one.bound_by,
         )
@@ -157,6 +157,11 @@ def _print_moved(console: Console, plan: Plan) -> None:
     console.print(table)
     if still:
         console.print(Text(f"These move nothing here: {', '.join(still)}.", style="dim"))
+
+
+def _short(t_s: float) -> str:
+    """Two digits are enough, and leave the table within eighty columns."""
+    return time_text(float(f"{t_s:.2g}"))
 
 
 def _range(values: Sequence[str]) -> str:

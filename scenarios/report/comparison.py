@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from scenarios.labels import LABELS, SECTIONS, Label, best, hint, written
+from scenarios.labels import LABELS, SECTIONS, Label, best, bounds, hint, written
 from scenarios.record import Record
 from scenarios.report.figures import PAINTERS, legend_of, panels
 from scenarios.report.frontier import COST, FORCED, frontier_figure, points_of, way_back_figure
@@ -21,20 +21,27 @@ _SHOWN = 4  # differing keys that are named
 
 def compare_page(records: Sequence[Record], summaries: Sequence[Any], folders: Sequence[str]) -> str:
     """`compare.html`; runs of the same strategy, world and spec are one column, with the mean's interval."""
-    groups = grouped(records, summaries, folders)
+    return page_of(grouped(records, summaries, folders))
+
+
+def page_of(groups: Sequence[Group], told: Sequence[str] = ()) -> str:
+    """The page of these columns. With `told` they are not rivals: none is best, and its lines stand on top."""
     scenarios = ", ".join(dict.fromkeys(group.first.run["spec"]["name"] for group in groups))
     worlds = len(dict.fromkeys(group.world for group in groups))
     return render(
         "compare.html.j2",
         title=f"{scenarios}: {', '.join(dict.fromkeys(group.strategy for group in groups))}",
-        sentence=_sentence(groups),
-        notes=_notes(groups),
+        sentence=told[0] if told else _sentence(groups),
+        notes=[*told[1:], *_interrupted(groups)] if told else [*_interrupted(groups), *_differing(groups)],
+        rivals=not told,
         # a row a strategy and a column a world, where that gives a full grid
         columns=worlds if 1 < worlds <= 3 and len(groups) % worlds == 0 else 3,
-        several=any(len(group.records) > 1 for group in groups),
+        several=any(group.runs > 1 for group in groups),
         pictures={name: _panels(name, groups) for name in ("connections", "reconnects", "pods")},
         frontier=_svg(
-            frontier_figure(groups), "frontier", "Pod-hours against forced reconnects, a point a column"
+            None if told else frontier_figure(groups),
+            "frontier",
+            "Pod-hours against forced reconnects, a point a column",
         ),
         way_back=_svg(
             way_back_figure(groups), "way-back", "Share of the users cut off who are back, a line a column"
@@ -42,7 +49,7 @@ def compare_page(records: Sequence[Record], summaries: Sequence[Any], folders: S
         left_out=[g.name for g in groups if g.mean(FORCED) is None or g.mean(COST) is None],
         blocked=any(not point.comparable for point in points_of(groups)),
         groups=groups,
-        sections=[(title, [_row(label, groups) for label in labels]) for title, labels in SECTIONS],
+        sections=[(title, [_row(label, groups, not told) for label in labels]) for title, labels in SECTIONS],
     )
 
 
@@ -92,42 +99,38 @@ def _cost(group: Group) -> str:
     return f"{group.mean(COST):,.3g} pod-hours"
 
 
-def _notes(groups: Sequence[Group]) -> list[str]:
-    found = []
-    interrupted = [g.name for g in groups if any(record.run.get("interrupted") for record in g.records)]
-    if interrupted:
-        found.append(f"Interrupted, and measured until then: {', '.join(interrupted)}.")
+def _interrupted(groups: Sequence[Group]) -> list[str]:
+    names = [g.name for g in groups if any(record.run.get("interrupted") for record in g.records)]
+    return [f"Interrupted, and measured until then: {', '.join(names)}."] if names else []
+
+
+def _differing(groups: Sequence[Group]) -> list[str]:
     keys = differences([group.first for group in groups])
-    if keys:
-        told = [f"{key} ({', '.join(values[:3])})" for key, values in list(keys.items())[:_SHOWN]]
-        more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
-        found.append(f"The specs differ in {', '.join(told)}{more}: compare with care.")
-    return found
+    if not keys:
+        return []
+    named = [f"{key} ({', '.join(values[:3])})" for key, values in list(keys.items())[:_SHOWN]]
+    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+    return [f"The specs differ in {', '.join(named)}{more}: compare with care."]
 
 
-def _row(label: Label, groups: Sequence[Group]) -> dict[str, Any]:
-    """The best mean is marked; one whose interval meets the best one's cannot be told from it."""
+def _row(label: Label, groups: Sequence[Group], rivals: bool) -> dict[str, Any]:
+    """The best mean of rivals is marked; one whose interval meets the best one's cannot be told from it."""
     means = [group.mean(label.key) for group in groups]
-    winner = best(label, means)
-    of_best = [
+    winner = best(label, means) if rivals else None
+    top_spreads = [
         g.spread(label.key)
         for g, mean in zip(groups, means, strict=True)
-        if mean is not None and mean == winner
+        if mean is not None and written(label, mean) == winner
     ]
     cells = []
     for group, mean in zip(groups, means, strict=True):
         spread = group.spread(label.key)
-        is_best = mean is not None and mean == winner
+        is_best = mean is not None and written(label, mean) == winner
         tied = not is_best and winner is not None and spread is not None and any(
-            top is not None and spread.mean_low <= top.mean_high and top.mean_low <= spread.mean_high for top in of_best
+            top is not None and spread.mean_low <= top.mean_high and top.mean_low <= spread.mean_high for top in top_spreads
         )  # fmt: skip
-        interval = ""
-        if spread is not None and spread.mean_high > spread.mean_low:
-            low = max(spread.mean_low, 0.0)  # no metric is negative
-            interval = (
-                f"{written(label, low, several=True)} … {written(label, spread.mean_high, several=True)}"
-            )
-        text = written(label, mean, several=len(group.records) > 1)
+        interval = "" if spread is None else bounds(label, spread.mean_low, spread.mean_high)
+        text = written(label, mean, several=group.runs > 1)
         cells.append(
             {"text": text, "interval": interval, "mark": "best" if is_best else "tied" if tied else ""}
         )

@@ -27,6 +27,11 @@ class Group:
     folders: tuple[str, ...]
 
     @property
+    def runs(self) -> int:
+        """How many were made; of simulated ones not every record need be kept."""
+        return len(self.summaries)
+
+    @property
     def first(self) -> Record:
         """The run that is drawn."""
         return self.records[0]

@@ -57,6 +57,14 @@ def test_own_numbers_and_a_csv_are_enough(lengths: Path, capsys: pytest.CaptureF
     assert "1 of length 0" in out
 
 
+def test_the_one_column_with_a_unit_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("id,began,duration_min,bytes\n" + "".join(f"{n},x,{n + 1},9\n" for n in range(30)))
+    code, out, _ = drainbow(*OWN, "--sessions", str(path), capsys=capsys)
+    assert code == 0
+    assert "(duration_min, in m)" in " ".join(out.split())
+
+
 def test_two_quantiles_are_enough(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = drainbow(*OWN, "--session-quantiles", "p50=20m,p99=6h", "--json", capsys=capsys)
     session = json.loads(out)["service"]["session"]

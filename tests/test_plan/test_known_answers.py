@@ -19,6 +19,7 @@ from scenarios.plan.rolling import roll
 from scenarios.plan.storm import busiest_second, first_second_ratio, storm
 from scenarios.spec import load
 
+pytestmark = pytest.mark.known_answer
 HOUR_S = 3600.0
 OLARK = Service(
     connections=5000,

@@ -51,7 +51,7 @@ def test_the_reference_leaves_nothing_out():
         "faults[].at",
     ):
         assert f"`{key}`" in pages["spec.md"]
-    for command in ("run", "simulate", "compare", "report", "plan", "clean", "doctor"):
+    for command in ("run", "simulate", "compare", "validate", "report", "plan", "clean", "doctor"):
         assert f"## drainbow {command}\n" in pages["cli.md"]
     assert not re.search(r"\| +\|$", pages["spec.md"], re.MULTILINE)  # every key has a meaning
 
@@ -71,7 +71,24 @@ def test_the_strategy_of_the_how_to_works():
     exec(compile(code, "how-to-write-a-strategy.md", "exec"), {"__name__": "example"})
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", sorted([*DOCS.parent.glob("*.md"), *DOCS.rglob("*.md")]), ids=lambda page: page.name
+)
 def test_links_lead_somewhere(page: Path):
-    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-        assert (page.parent / target).exists(), target
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target, heading in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", text):
+        found = page.parent / target if target else page
+        assert found.exists(), target
+        assert not heading or heading in headings(found), f"{target}#{heading}"
+
+
+def headings(page: Path) -> set[str]:
+    """As links name them: in small letters, with hyphens, and without marks."""
+    lines = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", line).strip().lower().replace(" ", "-") for line in lines}
+
+
+def test_every_page_is_reached_from_the_index():
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    linked = {(DOCS / target).resolve() for target in re.findall(r"\]\(([^)#:]+\.md)\)", index)}
+    assert {page.resolve() for page in DOCS.rglob("*.md")} - {DOCS / "index.md"} == linked

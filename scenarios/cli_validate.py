@@ -1,0 +1,202 @@
+"""`drainbow validate`: its options, what it prints, and its page."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from scenarios.errors import Exit, UserMistake
+from scenarios.labels import LABELS, SECTIONS, Label, written
+
+if TYPE_CHECKING:
+    from scenarios.run import Finished, Options
+    from scenarios.validate import Row, Validation
+
+FIRST_TWO = ("rolling", "rainbow")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(validate)
+
+
+def validate(
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SCENARIO | RUN...]",
+            help="what to run now, quick if left out; or folders of real runs, which are read",
+        ),
+    ] = None,
+    strategy: Annotated[
+        list[str] | None,
+        typer.Option("--strategy", "-s", help=f"repeatable; left out: {' and '.join(FIRST_TWO)}"),
+    ] = None,
+    world: Annotated[
+        str | None, typer.Option(help="local, kind or current; the best that is here if left out")
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option(min=1, metavar="N", help="simulated runs to hold a real one against")
+    ] = 30,
+    jobs: Annotated[int, typer.Option(min=0, metavar="N", help="processes; 0: one a core")] = 0,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="override one key of the scenario; the value is YAML; repeatable",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="another seed than the scenario's")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="where run folders are kept")] = Path("runs"),
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print every verdict with its numbers, and nothing else, on stdout")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress")] = False,
+) -> None:
+    """Hold the simulation against reality: run for real, simulate the same, and say where they differ.
+
+    The simulated pods start as the real ones did. Which metrics are held and how far they may be off:
+    docs/how-to-validate.md. Ends with 3 where one that is held lies outside.
+    """
+    from scenarios.run import Options
+    from scenarios.validate import MIN_SEEDS, validate_record
+
+    if seeds < MIN_SEEDS:
+        raise UserMistake(f"--seeds {seeds}: an interval needs at least {MIN_SEEDS} runs")
+    words = what or ["quick"]
+    options = Options(settings=tuple(set_ or ()), seed=seed, out=out, quiet=quiet or as_json)
+    chosen = {"--strategy": strategy, "--world": world, "--set": set_, "--seed": seed}
+    if any(Path(word).is_dir() for word in words):
+        for name, value in chosen.items():
+            if value:
+                raise UserMistake(f"{name} is for a scenario that is run now; a finished run has its own")
+        finished = _read(words)
+    else:
+        finished = _run(words, strategy or FIRST_TWO, world, options)
+    from scenarios.record import read_record
+
+    found = [
+        validate_record(one.folder, read_record(one.folder), one.summary, seeds, jobs, options.quiet)
+        for one in finished
+    ]
+    page = _write_page(found, out)
+    if as_json:
+        document = {"page": str(page), "validations": [one.as_json() for one in found]}
+        print(json.dumps(document, indent=1))
+    else:
+        for one in found:
+            print_validation(Console(), one)
+        Console().print(Text(f"real beside simulated: {page}"), soft_wrap=True)
+    raise typer.Exit(max((one.exit_code for one in found), default=Exit.DONE))
+
+
+def _read(words: Sequence[str]) -> list[Finished]:
+    from scenarios.run import read_finished
+
+    return [read_finished(Path(word)) for word in words]
+
+
+def _run(
+    words: Sequence[str], strategies: Sequence[str], world: str | None, options: Options
+) -> list[Finished]:
+    from scenarios.run import run_scenario
+
+    if len(words) > 1:
+        raise UserMistake(f"one scenario at a time, not {', '.join(words)}; of runs give the folders")
+    if world == "sim":
+        raise UserMistake("--world sim: a simulation is not held against itself; give local, kind or current")
+    finished = []
+    for name in dict.fromkeys(strategies):
+        finished.append(run_scenario(words[0], name, world, options))
+        if finished[-1].interrupted:
+            print(f"drainbow: interrupted; {finished[-1].folder} has what was measured", file=sys.stderr)
+            raise typer.Exit(Exit.INTERRUPTED)
+    return finished
+
+
+def print_validation(console: Console, found: Validation) -> None:
+    """A table: each metric's real value, the simulated mean, where one run may lie, and the verdict."""
+    table = Table(box=None, pad_edge=False)
+    heads = (found.name, "real", f"mean of {len(found.simulated.summaries)} simulated", "one may lie in", "")
+    for head in heads:
+        table.add_column(head, justify="left" if head in (heads[0], "") else "right")
+    rows = {row.metric: row for row in found.rows}
+    for title, labels in SECTIONS:
+        shown = [label for label in labels if rows[label.key].real is not None]
+        if shown:
+            table.add_row(Text(title, style="bold"))
+        for label in shown:
+            table.add_row(*_cells(label, rows[label.key]))
+    console.print(table)
+    for line in verdict(found):
+        console.print(Text(line), soft_wrap=True)
+    console.print()
+
+
+def _cells(label: Label, row: Row) -> tuple[str | Text, ...]:
+    spread = row.simulated
+    mean = written(label, None if spread is None else spread.mean, several=True)
+    between = (
+        ""
+        if row.low is None or row.high is None
+        else f"{written(label, row.low, several=True)} … {written(label, row.high, several=True)}"
+    )
+    said = {None: Text("shown", "dim"), True: Text("inside", "green"), False: Text("OUTSIDE", "bold red")}
+    return f"  {label.text}", written(label, row.real), mean, between, said[row.inside]
+
+
+def verdict(found: Validation) -> list[str]:
+    """What came of it, and on which assumption; a line each."""
+    held, outside = len(found.held), len(found.outside)
+    if outside:
+        named = ", ".join(
+            f"{LABELS[row.metric].key} ({'above' if (row.real or 0) > (row.high or 0) else 'below'})"
+            for row in found.outside
+        )
+        first = f"{found.name}: {outside} of {held} metrics held lie outside what is simulated: {named}"
+    else:
+        first = f"{found.name}: all {held} metrics held lie where the simulation says a run lies"
+    start = found.start
+    if start.pods == 0:
+        return [
+            first,
+            "simulated with pods that start as the scenario says: too few started in the run to measure",
+        ]
+    return [
+        first,
+        f"simulated with pods that start as the run's {start.pods} new ones did: "
+        f"median {start.median_s:.2f} s, sigma {start.sigma:.2f}",
+    ]
+
+
+def _write_page(found: Sequence[Validation], out: Path) -> Path:
+    from scenarios.compare import write_page
+    from scenarios.report.comparison import page_of
+    from scenarios.report.groups import Group
+
+    groups = []
+    for one in found:
+        name, strategy = one.name, one.real.run["strategy"]
+        groups.append(
+            Group(name, strategy, one.real.run["world"], (one.real,), (one.summary,), (str(one.folder),))
+        )
+        groups.append(
+            Group(f"{strategy} (simulated)", strategy, "sim", (one.twin,), tuple(one.simulated.summaries), ())
+        )
+    lines = [line for one in found for line in verdict(one)]
+    return write_page(
+        page_of(groups, [lines[0] + ".", *(f"{line[0].upper()}{line[1:]}." for line in lines[1:])]),
+        out,
+        "validate",
+    )
