@@ -21,61 +21,9 @@ from loadgen.behaviour.streams import Streams
 from sim.clock import Call
 from sim.crowd import Cut, Log
 from sim.latencies import Latencies
-from sim.pods import Fifo, Limiter
+from sim.pods import Limiter
 from sim.setup import ServerSetup
-
-SERVICE_RESTART = 1012
-"""The close code with which the server sends clients away."""
-SILENT_PINGS = 3
-"""A connection without traffic for so many ping intervals is silent; the chat server's default."""
-TCP_GIVES_UP_S = 924.6
-"""Linux resends an unanswered ping 15 times (tcp_retries2) before it ends the connection."""
-INTERNAL_ERROR = 1011
-"""The close code of a server that has lost the backend."""
-ENDS = {
-    Cut.SERVER: (ClosedBy.SERVER, How.CLOSE_FRAME, SERVICE_RESTART),
-    Cut.POD_GONE: (ClosedBy.POD_GONE, How.RESET, None),
-    Cut.BACKEND: (ClosedBy.SERVER, How.CLOSE_FRAME, INTERNAL_ERROR),
-}
-
-
-class _Listener:
-    """A pod's server as the crowd needs it."""
-
-    def __init__(self, pod: str, release: Release, emptied: Callable[[], None]) -> None:
-        self.pod, self.release, self.emptied = pod, release, emptied
-        self.cpu = Fifo()
-        self.listening = True
-        self.not_accepted: dict[_Connection, None] = {}  # the backlog
-        self.open: dict[_Connection, None] = {}  # accepted, in that order
-        self.zombies: dict[_Connection, float] = {}  # open, their clients gone without a word; since when
-        self.frozen_until_s = -math.inf
-        self.paces = 0  # how often a pace was set: an old one sees that it is over
-
-
-class _Connection:
-    """One attempt, and the connection that it may become."""
-
-    __slots__ = ("accepted_s", "cut_s", "left", "listener", "user")
-
-    def __init__(self, user: _User) -> None:
-        self.user = user
-        self.listener: _Listener | None = None
-        self.accepted_s = math.inf
-        self.cut_s = math.inf  # when the server's side of it ended
-        self.left = False  # the client's side has ended
-
-
-class _User:
-    """A place, its timer and its present connection."""
-
-    __slots__ = ("connection", "place", "timer", "timer_s")
-
-    def __init__(self, place: Place) -> None:
-        self.place = place
-        self.connection: _Connection | None = None
-        self.timer: Call | None = None
-        self.timer_s = math.inf
+from sim.sockets import ENDS, SILENT_PINGS, TCP_GIVES_UP_S, Connection, Listener, User
 
 
 class Oracle:
@@ -92,8 +40,8 @@ class Oracle:
         self._env, self._behaviour, self._server, self._latencies = env, behaviour, server, latencies
         self._streams, self._route_rng = streams, streams["route"]
         self._mail = Mailroom()
-        self._users: list[_User] = []
-        self._pods: dict[str, _Listener] = {}
+        self._users: list[User] = []
+        self._pods: dict[str, Listener] = {}
         self._backends: tuple[str, ...] = ()
         self._backend = Limiter(env, server.backend_logins_per_s, self._served, self._let_in)
         self._backend_back_s = -math.inf
@@ -129,7 +77,7 @@ class Oracle:
 
     def listen(self, pod: str, release: Release, emptied: Callable[[], None]) -> None:
         """A pod accepts from now on, with an idle CPU and no connection."""
-        self._pods[pod] = _Listener(pod, release, emptied)
+        self._pods[pod] = Listener(pod, release, emptied)
 
     def watch(self, pod: str) -> None:
         """`emptied` is called anyway."""
@@ -175,7 +123,7 @@ class Oracle:
             asks_s = rng.random() * self._behaviour.keepalive_s
             self._later(asks_s + self._behaviour.connect_timeout_s, self._unanswered, connection, listener)
 
-    def _unanswered(self, connection: _Connection, listener: _Listener) -> None:
+    def _unanswered(self, connection: Connection, listener: Listener) -> None:
         """The client has waited for a sign of life."""
         if not connection.left and self._env.now < listener.frozen_until_s:
             self._lost(connection, ClosedBy.NETWORK, How.TIMEOUT, None)
@@ -190,12 +138,8 @@ class Oracle:
     def count(self, pod: str) -> Count:
         """Connections that the pod has accepted; of these, the zombies that three pings have not reached."""
         listener = self._pods.get(pod)
-        if listener is None:
-            return Count(0)
         silent_since_s = self._env.now - SILENT_PINGS * self._server.ping_interval_s
-        return Count(
-            len(listener.open), sum(since_s < silent_since_s for since_s in listener.zombies.values())
-        )
+        return Count(0) if listener is None else listener.count(silent_since_s)
 
     def counts(self, pods: Sequence[str]) -> Sequence[Count]:
         """As `count`, of many."""
@@ -203,7 +147,8 @@ class Oracle:
 
     def open_connections(self, pods: Sequence[str]) -> Sequence[int]:
         """As `count`."""
-        return [self.count(pod).open for pod in pods]
+        known = self._pods
+        return [len(known[pod].open) if pod in known else 0 for pod in pods]
 
     def end(self) -> Log:
         """All rows in order of request."""
@@ -218,7 +163,7 @@ class Oracle:
     # Users
 
     def _add(self, place: Place) -> None:
-        user = _User(place)
+        user = User(place)
         self._users.append(user)
         self._arm(user)
 
@@ -240,7 +185,7 @@ class Oracle:
         self._add(place)
         self._next_arrival()
 
-    def _arm(self, user: _User) -> None:
+    def _arm(self, user: User) -> None:
         """Have the place called when its time has come."""
         due_s = user.place.due_s
         if due_s == user.timer_s:
@@ -251,15 +196,15 @@ class Oracle:
         if due_s < math.inf:
             user.timer = Call(self._env, due_s - self._env.now, partial(self._due, user))
 
-    def _due(self, user: _User) -> None:
+    def _due(self, user: User) -> None:
         user.timer, user.timer_s = None, math.inf
         self._do(user, user.place.due(self._env.now))
 
-    def _do(self, user: _User, steps: Sequence[Step]) -> None:
+    def _do(self, user: User, steps: Sequence[Step]) -> None:
         """Carry out what a place asks for, and have it called again when that is due."""
         for step in steps:
             if isinstance(step, Connect):
-                user.connection = _Connection(user)
+                user.connection = Connection(user)
                 self._later(self._latencies.one_way_s, self._knock, user.connection, 0.0)
             elif isinstance(step, Send):
                 self._send(user, step)
@@ -275,7 +220,7 @@ class Oracle:
     def _later(self, delay_s: float, do: Callable[..., None], *args: object) -> None:
         Call(self._env, delay_s, partial(do, *args))
 
-    def _leave(self, user: _User, silently: bool) -> None:
+    def _leave(self, user: User, silently: bool) -> None:
         """The client's side of its connection ends; the server learns of it a moment later, or by its TCP."""
         connection, user.connection = user.connection, None
         if connection and not connection.left:
@@ -288,7 +233,7 @@ class Oracle:
 
     # Servers
 
-    def _knock(self, connection: _Connection, waited_s: float) -> None:
+    def _knock(self, connection: Connection, waited_s: float) -> None:
         """A SYN reaches the proxy, for the first time or again after the backlog was full."""
         if connection.left:
             return
@@ -313,7 +258,7 @@ class Oracle:
         self._later(self._latencies.one_way_s, self._connected, connection)
         self._later(done_s - now_s, self._accept, connection, now_s)
 
-    def _accept(self, connection: _Connection, since_s: float) -> None:
+    def _accept(self, connection: Connection, since_s: float) -> None:
         """The server's turn has come to this handshake."""
         listener = connection.listener
         assert listener is not None
@@ -330,7 +275,7 @@ class Oracle:
             return
         self._later(self._latencies.one_way_s, self._opened, connection, listener)
 
-    def _log_in(self, connection: _Connection, listener: _Listener) -> None:
+    def _log_in(self, connection: Connection, listener: Listener) -> None:
         """The login's expensive part reaches the server."""
         if not self._served(connection):
             return
@@ -340,15 +285,15 @@ class Oracle:
             done_s = listener.cpu.serve(self._env.now, self._server.login_cpu_s)
             self._later(done_s - self._env.now, self._backend.enter, connection)
 
-    def _let_in(self, connection: _Connection) -> None:
+    def _let_in(self, connection: Connection) -> None:
         """The backend's turn has come to this login; what is left of it takes a fixed time."""
         self._later(self._latencies.login_network_s - self._latencies.one_way_s, self._ready, connection)
 
-    def _served(self, connection: _Connection) -> bool:
+    def _served(self, connection: Connection) -> bool:
         """Whether the server still has this connection."""
         return connection.listener is not None and connection in connection.listener.open
 
-    def _ask(self, listener: _Listener, per_s: float, until_s: float, pace: int) -> None:
+    def _ask(self, listener: Listener, per_s: float, until_s: float, pace: int) -> None:
         """Ask the oldest concerned client to leave, and the next in its turn."""
         if pace != listener.paces:
             return
@@ -359,13 +304,13 @@ class Oracle:
             return
         self._later(1 / per_s, self._ask, listener, per_s, until_s, pace)
 
-    def _cut(self, connection: _Connection, closed_by: ClosedBy, how: How, close_code: int | None) -> None:
+    def _cut(self, connection: Connection, closed_by: ClosedBy, how: How, close_code: int | None) -> None:
         """The server's side ends now, the client's a moment later."""
         connection.cut_s = self._env.now
         self._later(self._latencies.one_way_s, self._lost, connection, closed_by, how, close_code)
         self._forget(connection)
 
-    def _forget(self, connection: _Connection) -> None:
+    def _forget(self, connection: Connection) -> None:
         """The server has it no more."""
         listener = connection.listener
         if listener is None:
@@ -380,22 +325,22 @@ class Oracle:
 
     # What clients see
 
-    def _refused(self, connection: _Connection) -> None:
+    def _refused(self, connection: Connection) -> None:
         if self._ends(connection):
             place = connection.user.place
             self._do(connection.user, place.failed(self._env.now, Failure.REFUSED))
 
-    def _reset(self, connection: _Connection) -> None:
+    def _reset(self, connection: Connection) -> None:
         """TCP connected to the proxy, which found nobody behind."""
         if self._ends(connection):
             place = connection.user.place
             self._do(connection.user, place.failed(self._env.now, Failure.HANDSHAKE, How.RESET))
 
-    def _connected(self, connection: _Connection) -> None:
+    def _connected(self, connection: Connection) -> None:
         if not connection.left:
             self._do(connection.user, connection.user.place.connected(self._env.now))
 
-    def _opened(self, connection: _Connection, listener: _Listener) -> None:
+    def _opened(self, connection: Connection, listener: Listener) -> None:
         if connection.left:
             return
         user = connection.user
@@ -403,7 +348,7 @@ class Oracle:
         if user.connection is connection:
             self._later(self._latencies.one_way_s, self._log_in, connection, listener)
 
-    def _ready(self, connection: _Connection) -> None:
+    def _ready(self, connection: Connection) -> None:
         if connection.left or not self._served(connection):
             return
         user = connection.user
@@ -413,7 +358,7 @@ class Oracle:
         if everyone and not self.online.triggered:
             self.online.succeed()
 
-    def _lost(self, connection: _Connection, closed_by: ClosedBy, how: How, close_code: int | None) -> None:
+    def _lost(self, connection: Connection, closed_by: ClosedBy, how: How, close_code: int | None) -> None:
         place = connection.user.place
         if not self._ends(connection):
             return
@@ -423,7 +368,7 @@ class Oracle:
         else:
             self._do(connection.user, place.lost(now_s, closed_by, how, close_code))
 
-    def _ends(self, connection: _Connection) -> bool:
+    def _ends(self, connection: Connection) -> bool:
         """The client's side ends now, unless it has already."""
         if connection.left:
             return False
@@ -434,7 +379,7 @@ class Oracle:
 
     # Messages
 
-    def _send(self, user: _User, step: Send) -> None:
+    def _send(self, user: User, step: Send) -> None:
         """A message is under way: it arrives unless an end of its way is cut before it has passed there."""
         addressee = self._users[step.to_place].connection
         if user.connection is not None and addressee is not None:
@@ -447,7 +392,7 @@ class Oracle:
                 self._env.now,
             )
 
-    def _arrives(self, message: str, way: _Connection, addressee: _Connection, sent_s: float) -> None:
+    def _arrives(self, message: str, way: Connection, addressee: Connection, sent_s: float) -> None:
         now_s, hop_s = self._env.now, self._latencies.one_way_s
         if way.cut_s >= sent_s + hop_s and addressee.cut_s >= now_s - hop_s and not addressee.left:
             self._mail.received(message, now_s)

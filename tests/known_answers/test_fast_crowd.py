@@ -21,6 +21,7 @@ from sim.latencies import Latencies
 from sim.setup import CrowdKind, FleetSetup, NetworkSetup, Nodes, PlannedDeploy, ServerSetup, Setup
 from sim.world import simulate
 
+pytestmark = pytest.mark.known_answer
 CUT = pl.col("closed_by").is_in(["server", "pod_gone", "network"]) & pl.col("t_open_s").is_not_null()
 
 

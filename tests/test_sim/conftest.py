@@ -34,7 +34,7 @@ def quick(strategy: str = "rainbow", settings: dict[str, Any] | None = None, **c
     return Setup(**{**given, **changes})
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def setup_of() -> Callable[..., Setup]:
     """Makes a setup like the scenario `quick`, with changes."""
     return quick

@@ -15,6 +15,8 @@ from sim.outcome import Outcome
 from sim.setup import FleetSetup, NetworkSetup, Nodes, PlannedDeploy, ServerSetup
 from sim.world import simulate
 
+pytestmark = pytest.mark.known_answer
+
 
 def rolled_once(setup_of, seed, replicas, users, linger_s=0.0, sync_period_s=0.0, startup_s=1.0) -> Outcome:
     """One deploy, one pod at a time, new before old; everyone stays, and comes back at once."""

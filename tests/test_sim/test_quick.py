@@ -1,5 +1,6 @@
 """The scenario `quick` under every strategy."""
 
+import functools
 from collections import defaultdict
 from itertools import pairwise
 
@@ -11,8 +12,14 @@ from loadgen.behaviour.attempts import ClosedBy
 from sim.world import simulate
 
 
-def test_rainbow_cuts_nobody_and_lets_every_old_release_go(setup_of):
-    outcome = simulate(setup_of("rainbow"))
+@pytest.fixture(scope="module")
+def played(setup_of):
+    """The run of `quick` under a strategy, simulated once for all tests that only look at it."""
+    return functools.cache(lambda strategy: simulate(setup_of(strategy)))
+
+
+def test_rainbow_cuts_nobody_and_lets_every_old_release_go(played):
+    outcome = played("rainbow")
     assert not any(row.forced for row in outcome.connections)
     deploys = outcome.deploys[1:]
     assert [d.outcome for d in deploys] == [Outcome.DONE] * 3
@@ -21,8 +28,8 @@ def test_rainbow_cuts_nobody_and_lets_every_old_release_go(setup_of):
     assert second.t_selected_s < first.t_drained_s, "two releases drain at once"
 
 
-def test_bluegreen_is_blocked_while_the_other_slot_drains(setup_of):
-    outcome = simulate(setup_of("bluegreen"))
+def test_bluegreen_is_blocked_while_the_other_slot_drains(played):
+    outcome = played("bluegreen")
     assert not any(row.forced for row in outcome.connections)
     assert Outcome.BLOCKED in [d.outcome for d in outcome.deploys]
 
@@ -50,8 +57,8 @@ def test_a_grace_that_someone_cuts_loses_connections_without_a_word(setup_of):
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_every_attempt_is_well_formed_and_no_user_has_two_connections(setup_of, strategy):
-    outcome = simulate(setup_of(strategy))
+def test_every_attempt_is_well_formed_and_no_user_has_two_connections(played, strategy):
+    outcome = played(strategy)
     by_user = defaultdict(list)
     for row in outcome.connections:
         times = [t for t in (row.t_request_s, row.t_open_s, row.t_ready_s, row.t_close_s) if t is not None]
@@ -67,8 +74,8 @@ def test_every_attempt_is_well_formed_and_no_user_has_two_connections(setup_of, 
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_connections_lie_within_the_life_of_their_pod(setup_of, strategy):
-    outcome = simulate(setup_of(strategy))
+def test_connections_lie_within_the_life_of_their_pod(played, strategy):
+    outcome = played(strategy)
     pods = {pod.pod: pod for pod in outcome.pods}
     assert len(pods) == len(outcome.pods)
     for row in outcome.connections:
@@ -86,8 +93,8 @@ def test_connections_lie_within_the_life_of_their_pod(setup_of, strategy):
         assert (pod.why is None) == (pod.t_terminating_s is None)
 
 
-def test_the_population_is_online_at_time_zero_and_constant(setup_of):
-    outcome = simulate(setup_of("rainbow"))
+def test_the_population_is_online_at_time_zero_and_constant(played):
+    outcome = played("rainbow")
     assert all(
         sum(s.open_connections for s in outcome.samples if s.t_s == t) == pytest.approx(300, abs=5)
         for t in range(95)
@@ -98,8 +105,8 @@ def test_the_population_is_online_at_time_zero_and_constant(setup_of):
     assert all(row.t_close_s is None or row.t_close_s > 0 for row in ramp)
 
 
-def test_samples_are_what_the_connections_say(setup_of):
-    outcome = simulate(setup_of("rolling"))
+def test_samples_are_what_the_connections_say(played):
+    outcome = played("rolling")
     for t in (5, 30, 60):
         for sample in (s for s in outcome.samples if s.t_s == t):
             held = [
