@@ -9,14 +9,15 @@ from typing import Any
 
 import polars as pl
 
-from deployer.actions import Action
-from deployer.fleet import Verdict
+from deployer.actions import Action, Block, Refuse, Settle
+from deployer.clusters.controlplane.requests import settled
+from deployer.fleet import Outcome, Request, Verdict
 from deployer.history import PodSpan, deploy_rows
 from deployer.journal import action_of, read_journal, verdict_of
 from scenarios.metrics import attribute
 from scenarios.real import Raw
 from scenarios.record import EXTRA, TABLES, Level, classify_losses, kept, series_of
-from scenarios.worlds import Event
+from scenarios.worlds import Event, Harvest
 
 
 def tables_of(raw: Raw, selects_release: bool, level: Level) -> dict[str, pl.DataFrame]:
@@ -24,20 +25,18 @@ def tables_of(raw: Raw, selects_release: bool, level: Level) -> dict[str, pl.Dat
     harvest = raw.harvest
     actions = [(row["t_s"], action_of(row)) for row in harvest.actions]
     verdicts = [(row["t_s"], verdict_of(row)) for row in harvest.verdicts]
-    events = _frame(
+    events = frame(
         "events", ({"t_s": e.t_s, "kind": e.kind, "target": e.target} for e in _in_order(raw.events))
     )
-    pods = _frame("pods", harvest.pods)
+    pods = frame("pods", harvest.pods)
     deploys = _deploys(raw, actions, verdicts, selects_release)
-    connections = _frame("connections", raw.connections)
+    connections = frame("connections", raw.connections)
     frames = {
         "events": events,
         "pods": pods,
         "deploys": deploys,
         "connections": connections,
-        "samples": _frame(
-            "samples", ({"t_s": t, "pod": p, "open_connections": n} for t, p, n in raw.samples)
-        ),
+        "samples": frame("samples", ({"t_s": t, "pod": p, "open_connections": n} for t, p, n in raw.samples)),
         "actions": action_rows(actions),
         "verdicts": verdict_rows(verdicts),
     }
@@ -60,7 +59,7 @@ def finish(tables: Mapping[str, pl.DataFrame], duration_s: float, level: Level) 
 
 def action_rows(actions: Iterable[tuple[float, Action]]) -> pl.DataFrame:
     """Table `actions`: what was done, written as a call, and why."""
-    return _frame(
+    return frame(
         "actions",
         ({"t_s": t_s, "action": written(action), "reason": action.because} for t_s, action in actions),
     )
@@ -68,7 +67,7 @@ def action_rows(actions: Iterable[tuple[float, Action]]) -> pl.DataFrame:
 
 def verdict_rows(verdicts: Iterable[tuple[float, Verdict]]) -> pl.DataFrame:
     """Table `verdicts`, the evidence as JSON."""
-    return _frame(
+    return frame(
         "verdicts",
         (
             {
@@ -92,6 +91,17 @@ def written(action: Action) -> str:
     return f"{type(action).__name__}({', '.join(parts)})"
 
 
+def frame(name: str, rows: Iterable[Any]) -> pl.DataFrame:
+    """A table of mappings or of objects with attributes, all of one kind, one a row; what they lack is null."""
+    rows = list(rows)
+    schema = {**TABLES[name], **EXTRA.get(name, {})}
+    if rows and isinstance(rows[0], Mapping):
+        columns = {key: [row.get(key) for row in rows] for key in schema}
+    else:
+        columns = {key: [getattr(row, key, None) for row in rows] for key in schema}
+    return pl.DataFrame(columns, schema=schema)
+
+
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """A JSON-lines file; a line that a kill tore is left out, and a file that is not there has none."""
     return list(read_journal(path)) if path.exists() else []
@@ -111,19 +121,30 @@ def _deploys(
     verdicts: Sequence[tuple[float, Verdict]],
     selects_release: bool,
 ) -> pl.DataFrame:
-    requests = raw.harvest.last.requests if raw.harvest.last else ()
+    requests = _requests(raw.harvest, actions)
     spans = [PodSpan(row["release"], row["t_created_s"], row["t_gone_s"]) for row in raw.harvest.pods]
     rows = deploy_rows(requests, actions, verdicts, spans, selects_release)
-    return _frame("deploys", ({name: getattr(row, name) for name in TABLES["deploys"]} for row in rows))
+    return frame("deploys", ({name: getattr(row, name) for name in TABLES["deploys"]} for row in rows))
+
+
+def _requests(harvest: Harvest, actions: Sequence[tuple[float, Action]]) -> Sequence[Request]:
+    """As they were when the cluster last answered, with what the deployer has done to them since."""
+    found: Sequence[Request] = harvest.last.requests if harvest.last else ()
+    for t_s, action in actions:
+        match action:
+            case Settle(deploy, outcome, because):
+                found = settled(found, deploy, outcome, because, t_s)
+            case Refuse(deploy, because):
+                found = settled(found, deploy, Outcome.REFUSED, because, t_s)
+            case Block(deploy, because, True):
+                found = settled(found, deploy, Outcome.BLOCKED, because, t_s)
+            case _:
+                pass
+    return found
 
 
 def _in_order(events: Iterable[Event]) -> list[Event]:
     return sorted(events, key=lambda event: event.t_s)
-
-
-def _frame(name: str, rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
-    schema = {**TABLES[name], **EXTRA.get(name, {})}
-    return pl.DataFrame([{column: row.get(column) for column in schema} for row in rows], schema=schema)
 
 
 def _since(zero_s: float, frame: pl.DataFrame) -> pl.DataFrame:

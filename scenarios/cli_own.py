@@ -27,6 +27,7 @@ Namespace = Annotated[
     str | None, typer.Option("--namespace", "-n", help="of the Service; left out: the context's")
 ]
 Context = Annotated[str | None, typer.Option(help="of the kubeconfig; left out: its current one")]
+PROBE_IMAGE = "python:3.11-slim"
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON, and nothing else, on stdout")]
 
 
@@ -223,19 +224,24 @@ def operate(service: Service, namespace: Namespace = None, context: Context = No
 
 
 def probe_data_plane(
-    image: str, context: str | None = None, tell: Callable[[str], None] = lambda _: None
+    world: str | None, image: str | None, context: str | None, tell: Callable[[str], None] = lambda _: None
 ) -> Any:
     """What this cluster does to connections whose pod is deselected, for `doctor --data-plane`.
 
     Returns a `deployer.clusters.kubernetes.dataplane.Answer`. Raises UserMistake, OutOfReach.
     """
-    from deployer.clusters.kubernetes import Api
-    from deployer.clusters.kubernetes.dataplane import probe
+    from scenarios.probing import probe_and_keep
 
+    kubeconfig: str | None = None
+    if world == "kind":
+        from scenarios.worlds import Where as Place
+        from scenarios.worlds.grounds import OnKind
+
+        kubeconfig, context, image = OnKind(Place(image=image)).prepare(tell)
+    elif world not in (None, "current"):
+        raise UserMistake(f"--world {world}: there is a data plane of Kubernetes in current and kind")
     with _one_line_errors():
-        api = Api.connect(context)
-        api.check_version()
-        return probe(api, image, tell)
+        return probe_and_keep(context, kubeconfig, image or PROBE_IMAGE, tell)
 
 
 class _Told:

@@ -22,7 +22,7 @@ EXIT_MEANINGS: Mapping[Exit, str] = {
     Exit.DONE: "done; `run` ends so whatever became of the deploys, unless a threshold says otherwise",
     Exit.OUR_FAULT: "a fault of the program: please report it",
     Exit.USER_MISTAKE: "a mistake on the command line or in a scenario; the one line on stderr names it",
-    Exit.THRESHOLD_MISSED: "a threshold of the scenario was missed",
+    Exit.THRESHOLD_MISSED: "a threshold of the scenario was missed, or `validate` found a metric outside",
     Exit.DEPLOY_NOT_DONE: "`deploy` or `rollback` ended blocked, refused, superseded or failed",
     Exit.WORLD_OUT_OF_REACH: "the world cannot be reached or did not come up",
     Exit.INTERRUPTED: "interrupted; what was measured until then is kept",

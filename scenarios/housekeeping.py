@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import shutil
@@ -38,12 +39,13 @@ class Finding:
 
 
 def clean_up(root: Path) -> list[str]:
-    """End processes, and remove folders, sockets and namespaces, of runs whose runner is gone.
+    """End processes, and remove folders, sockets and namespaces, of runs whose runner is gone; old images too.
 
     Says what was removed, and what could not be.
     """
     from deployer.clusters.local import leftovers as local
-    from scenarios.worlds import Where, leftovers
+    from scenarios import probing
+    from scenarios.worlds import Where, images, leftovers
 
     said = []
     for process in _orphans():
@@ -55,6 +57,8 @@ def clean_up(root: Path) -> list[str]:
             continue
     said += [str(path) for path in local.clean()]
     said += leftovers.remove_left(root, Where().kind_name)
+    said += probing.remove_left()
+    said += images.remove_old(Where().kind_name)
     for folder in abandoned(root):
         shutil.rmtree(folder)
         said.append(str(folder))
@@ -73,8 +77,9 @@ def _orphans() -> list[psutil.Process]:
     return found
 
 
-def examine() -> list[Finding]:
-    """What each world needs, and whether it is here."""
+def examine(context: str | None = None) -> list[Finding]:
+    """What each world needs, and whether it is here; `context` is of the kubeconfig, None: its current one."""
+    tools = docker(), kind_tool()
     return [
         Finding(
             "Python",
@@ -85,9 +90,10 @@ def examine() -> list[Finding]:
         _processors(),
         _descriptors(),
         _loopback(),
-        docker(),
-        kind_tool(),
+        *tools,
+        *([kind_cluster()] if all(tool.ok for tool in tools) else []),
         _tool("kubectl", ["kubectl", "version", "--client"], "install kubectl to look into clusters by hand"),
+        kubeconfig(context),
     ]
 
 
@@ -100,7 +106,8 @@ def print_examination(console: Console, findings: Sequence[Finding]) -> None:
     console.print(table)
     ok = {finding.what: finding.ok for finding in findings}
     worlds = ["sim"] + (["local"] if ok["loopback addresses"] and ok["file descriptors"] else [])
-    worlds += ["kind"] if ok["Docker"] and ok["kind"] else []
+    worlds += ["kind"] if ok["Docker"] and ok["kind"] and ok["kind cluster"] else []
+    worlds += ["current"] if ok["kubeconfig"] else []
     console.print(f"worlds that can run here: {', '.join(worlds)}")
 
 
@@ -149,6 +156,39 @@ def docker() -> Finding:
 def kind_tool() -> Finding:
     """Whether kind is installed."""
     return _tool("kind", ["kind", "version"], "install kind, or use --world local")
+
+
+def kind_cluster() -> Finding:
+    """Whether the kind cluster that runs use answers, if it is there."""
+    from scenarios.worlds import Where, kind
+
+    name = Where().kind_name
+    asked = _ask(["kind", "get", "clusters"])
+    if asked is None or name not in asked.stdout.split():
+        return Finding("kind cluster", True, f"{name} is not there; the first run makes it")
+    if kind.existing(name) is None:
+        way_out = "`make kind-up` wakes it, --recreate makes it anew, or use --world local"
+        return Finding("kind cluster", False, f"{name} is there and does not answer", way_out)
+    return Finding("kind cluster", True, f"{name} answers")
+
+
+def kubeconfig(context: str | None) -> Finding:
+    """Whether there is a cluster for `--world current` and for one's own service."""
+    from deployer.clusters import ClusterUnreachable
+    from deployer.clusters.controlplane.objects import RejectedError
+    from deployer.clusters.kubernetes.api import Api
+
+    what, lacking = "kubeconfig", "for --world current and for your own service only"
+    try:
+        with contextlib.closing(Api.connect(context)) as api:
+            api.check_version()
+            major, minor = api.version()
+            return Finding(what, True, f"{api.name} answers, Kubernetes {major}.{minor}; {lacking}")
+    except ClusterUnreachable as error:
+        way_out = "start that cluster, or choose another with --context or `kubectl config use-context`"
+        return Finding(what, False, str(error), f"{way_out}; {lacking}")
+    except RejectedError as error:
+        return Finding(what, False, str(error), lacking)
 
 
 def _tool(name: str, command: Sequence[str], way_out: str) -> Finding:

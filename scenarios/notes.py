@@ -8,12 +8,36 @@ from typing import Any
 from scenarios.spec.shape import Spec
 
 HOUR_S = 3600.0
+NOT_PROBED = "not probed"
+"""For the data plane's answer, where nobody has asked this cluster."""
+KEPT = "kept"
+"""What an answer begins with on a cluster that leaves the connections of deselected pods alone."""
 
 
 def notes_of(spec: Spec, strategy: str, summary: Mapping[str, Any]) -> list[str]:
     """The notes on a finished run, in the order in which they are read; none where there is nothing to say."""
     found = (_against_fixed_colours(spec, strategy, summary),)
     return [note for note in found if note is not None]
+
+
+def doubts_of(run: Mapping[str, Any], summary: Mapping[str, Any]) -> list[str]:
+    """What must stand beside "nobody was disconnected"; `run` is run.json.
+
+    On a cluster that is not known to keep the connections of deselected pods, it may have been luck.
+    """
+    answer = run.get("versions", {}).get("data_plane")
+    if answer is None or summary.get("forced_reconnects") != 0 or not summary.get("deploys_done"):
+        return []
+    if answer == NOT_PROBED:
+        asked = "drainbow doctor --data-plane" + (" --world kind" if run["world"] == "kind" else "")
+        why = (
+            f"whether this cluster keeps the connections of deselected pods was not probed: `{asked}` asks it"
+        )
+    elif answer.partition(",")[0] != KEPT:
+        why = f"its data plane does not keep the connections of deselected pods (probe: {answer})"
+    else:
+        return []
+    return [f"not promised: nobody was disconnected in this run, but {why}."]
 
 
 def mean_pods(spec: Spec, summary: Mapping[str, Any]) -> float | None:

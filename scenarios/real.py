@@ -54,6 +54,7 @@ class Raw:
     connections: Sequence[Mapping[str, Any]]
     samples: list[tuple[float, str, int]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what the tables do not say
 
 
 class Sampler:
@@ -115,6 +116,7 @@ def _measure(
     interrupts: Interrupts,
 ) -> Raw:
     events: list[Event] = []
+    order: list[tuple[float, int, Moment]] = []
     zero_s, interrupted = 0.0, False
     show.phase(f"starting {world.name}")
     front = world.start()
@@ -147,8 +149,15 @@ def _measure(
         show.phase("collecting")
         load.stop()
     harvest = world.harvest()
-    events.extend(harvest.events)
-    return Raw(zero_s, end_s, interrupted, harvest, load.rows(), sampler.rows, events)
+    events.extend([*harvest.events, *load.events])
+    notes = [] if interrupted else [_left_out(moment) for *_, moment in sorted(order)]
+    return Raw(zero_s, end_s, interrupted, harvest, load.rows(), sampler.rows, events, [*notes, *load.notes])
+
+
+def _left_out(moment: Moment) -> str:
+    """Of a moment that is still to come when the run is over."""
+    what = f"fault {moment.fault}" if moment.kind == "fault" else f"{moment.kind} {moment.release}".rstrip()
+    return f"The {what} of {moment.at_s:g} s never came about: the cluster could not be asked until the end."
 
 
 def _agenda(

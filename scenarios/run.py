@@ -9,8 +9,8 @@ import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import polars as pl
 
 from deployer.draining import DrainError
 from deployer.strategies import StrategyError
+from loadgen.behaviour.settings import Behaviour
 from loadgen.config import expected_users
 from scenarios import build
 from scenarios.assemble import finish, tables_of
@@ -25,12 +26,14 @@ from scenarios.errors import Exit, UserMistake
 from scenarios.folders import RECORD, name_of, new_run
 from scenarios.housekeeping import docker, kind_tool
 from scenarios.interrupts import Interrupts
-from scenarios.load import Load
+from scenarios.load import HostLoad, Load
 from scenarios.metrics import summarise, summary_json
-from scenarios.notes import notes_of
+from scenarios.notes import doubts_of, notes_of
 from scenarios.progress import Progress, for_person
 from scenarios.real import Moment, run_real
 from scenarios.record import Record, RecordError, read_record, record_of, write_record
+from scenarios.repeat import WORLDS as REPEATED
+from scenarios.repeat import SlowStart, note_of, slow_start
 from scenarios.spec import SpecError, compressed, load, require_built
 from scenarios.spec.shape import Spec
 from scenarios.thresholds import missed
@@ -48,6 +51,7 @@ class Options:
     out: Path = Path("runs")
     quiet: bool = False
     where: Where = field(default_factory=Where)  # the worlds on Kubernetes: which cluster, which image
+    repeat: bool = True  # once, where a pod of a real cluster took unusually long to start
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +76,21 @@ class Finished:
 def run_scenario(scenario: str, strategy: str, world: str | None, options: Options) -> Finished:
     """Run it and write its folder. Raises UserMistake before anything starts, and Stop when a world fails."""
     chosen, why = _world(world)
+    if options.where.load_workers and chosen not in ("kind", "current"):
+        raise UserMistake(
+            f"--load-workers {options.where.load_workers} needs a cluster, and --world {chosen} is none; "
+            "take --world kind or current, or leave it out"
+        )
     spec = read_spec(scenario, strategy, chosen, options)
     show = for_person(f"{spec.name} · {strategy} · {chosen}", options.quiet)
     try:
         show.note(f"world: {chosen} ({why})")
-        return _run(scenario, spec, strategy, chosen, options, show)
+        finished, slow = _run(scenario, spec, strategy, chosen, options, show)
+        if slow is not None:
+            show.note(f"{slow}: the run is repeated once; this one is kept in {finished.folder}")
+            options = replace(options, where=replace(options.where, recreate=False))  # it is new enough
+            finished, _ = _run(scenario, spec, strategy, chosen, options, show, repeats=finished.folder.name)
+        return finished
     finally:
         show.close()
 
@@ -143,22 +157,43 @@ def _finished(folder: Path, record: Record, summary: Mapping[str, Any]) -> Finis
     return Finished(folder, run["strategy"], run["world"], summary, late, bool(run.get("interrupted")))
 
 
-def _run(scenario: str, spec: Spec, strategy: str, world: str, options: Options, show: Progress) -> Finished:
+@dataclass(frozen=True, slots=True)
+class _Lived:
+    """What a world gave for the record."""
+
+    tables: Mapping[str, pl.DataFrame]
+    notes: Sequence[str] = ()
+    interrupted: bool = False
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+def _run(
+    scenario: str,
+    spec: Spec,
+    strategy: str,
+    world: str,
+    options: Options,
+    show: Progress,
+    repeats: str | None = None,
+) -> tuple[Finished, SlowStart | None]:
+    """A run, and why it is to be repeated; `repeats` is the folder's name of the run that this one repeats."""
     when_s = time.time()
-    if world != "sim":
+    if world != "sim" and not options.where.load_workers:
         check_files(expected_users(build.behaviour_of(compressed(spec))))
     name = name_of(spec.name, strategy, world, when_s)
     with Interrupts() as interrupts, new_run(options.out, name) as (work, final):
         lived = spec if world == "sim" else compressed(spec)
-        interrupted = False
-        notes: list[str] = []
         if world == "sim":
             show.phase("simulating")
             with interrupts.raising():
-                tables, notes = simulated(lived, strategy)
+                given = _Lived(*simulated(lived, strategy))
             interrupts.defer()
         else:
-            tables, interrupted = _lived(lived, strategy, world, work, options, show, interrupts)
+            given = _lived(lived, strategy, world, work, options, show, interrupts)
+        slow = slow_start(given.tables["pods"], lived) if world in REPEATED else None
+        again = slow is not None and options.repeat and not given.interrupted and repeats is None
+        told = note_of(slow, again, repeats)
+        notes = [*([told] if told else []), *given.notes]
         run = {
             "spec": lived.data(),
             "strategy": strategy,
@@ -166,22 +201,22 @@ def _run(scenario: str, spec: Spec, strategy: str, world: str, options: Options,
             "seed": spec.seed,
             "compress": spec.compress,
             "started_s": when_s,
-            "interrupted": interrupted,
+            "interrupted": given.interrupted,
             "notes": notes,
-            "versions": _versions(),
+            "versions": {**_versions(), **given.versions},
             "git_commit": _git_commit(),
             "command": _command(scenario, strategy, world, options),
         }
-        record = record_of(run, tables)
+        record = record_of(run, given.tables)
         summary = summarise(record)
-        run["notes"] = [*notes_of(lived, strategy, summary), *notes]
+        run["notes"] = [*notes_of(lived, strategy, summary), *doubts_of(run, summary), *notes]
         record = Record({**record.run, **run}, record.tables)
         show.phase("writing the report")
         texts = {"summary.json": summary_json(summary), "report.html": _page(record, summary)}
-        write_record(work / RECORD, run, tables, texts)
+        write_record(work / RECORD, run, given.tables, texts)
         if (work / "logs").is_dir():
             shutil.move(work / "logs", work / RECORD / "logs")
-    return _finished(final, record, summary)
+    return _finished(final, record, summary), slow if again else None
 
 
 def _lived(
@@ -192,7 +227,7 @@ def _lived(
     options: Options,
     show: Progress,
     interrupts: Interrupts,
-) -> tuple[dict[str, pl.DataFrame], bool]:
+) -> _Lived:
     deployed = build.strategy_of(spec, strategy)
     planned = spec.planned_deploys()
     plan = Plan(
@@ -213,11 +248,15 @@ def _lived(
         for fault in spec.faults
     ]
     behaviour = build.behaviour_of(spec)
-    load = Load(behaviour, spec.seed, work)
-    raw = run_real(
-        _real_world(world, plan, options, show, interrupts), load, moments, spec.duration, show, interrupts
+    real = _real_world(world, plan, options, show, interrupts)
+    users = _users(real, behaviour, spec.seed, work, options, show)
+    raw = run_real(real, users, moments, spec.duration, show, interrupts)
+    return _Lived(
+        tables_of(raw, deployed.selects_release, spec.record),
+        raw.notes,
+        raw.interrupted,
+        raw.harvest.versions,
     )
-    return tables_of(raw, deployed.selects_release, spec.record), raw.interrupted
 
 
 def _real_world(
@@ -228,6 +267,19 @@ def _real_world(
     from scenarios.worlds.kubernetes import open_world
 
     return open_world(world, plan, options.where, show.phase, interrupts.raising)
+
+
+def _users(
+    real: RealWorld, behaviour: Behaviour, seed: int, work: Path, options: Options, show: Progress
+) -> Load:
+    workers = options.where.load_workers
+    if not workers:
+        return HostLoad(behaviour, seed, work)
+    from scenarios.worlds.kubernetes import KubernetesWorld
+    from scenarios.worlds.load_job import JobLoad
+
+    assert isinstance(real, KubernetesWorld)
+    return JobLoad(behaviour, seed, work, workers, lambda: real.site, show.note)
 
 
 def _page(record: Record, summary: Mapping[str, Any]) -> str:
@@ -272,4 +324,6 @@ def _command(scenario: str, strategy: str, world: str, options: Options) -> str:
     words += [word for setting in options.settings for word in ("--set", setting)]
     if options.seed is not None:
         words += ["--seed", str(options.seed)]
+    words += [] if options.repeat else ["--no-repeat"]
+    words += ["--load-workers", str(options.where.load_workers)] if options.where.load_workers else []
     return shlex.join(words)

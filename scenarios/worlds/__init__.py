@@ -35,7 +35,9 @@ class Harvest:
     actions: Sequence[Mapping[str, Any]] = ()
     verdicts: Sequence[Mapping[str, Any]] = ()
     events: Sequence[Event] = ()  # that the world noted by itself: a server that died
-    last: Fleet | None = None  # as it stood at the end: requests with their outcomes
+    last: Fleet | None = (
+        None  # as last seen, at the end if the cluster answers then: requests with their outcomes
+    )
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -48,6 +50,8 @@ class Where:
     front: str | None = None  # current: HOST:PORT, where users reach node port PORT
     kind_image: str | None = None  # of the nodes
     recreate: bool = False  # the kind cluster
+    load_workers: int = 0  # of the load within the cluster; 0: on this machine
+    load_image: str | None = None  # of these workers; kind: built where none is given
     kind_name: str = field(default_factory=lambda: os.environ.get("DRAINBOW_KIND_NAME", "drainbow"))
 
 

@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Protocol
 
 import chatserver
+import loadgen
 from deployer.clusters.kubernetes import Api
 from scenarios.errors import OutOfReach, UserMistake
 from scenarios.worlds import Front, Where
 from scenarios.worlds.kind import KindCluster, Say, ensure, load_image, provide_image
+from scenarios.worlds.objects import CHAT_PORT, GATEWAY
 
 NODE_REACH_S = 3.0
+LOAD_IMAGE = "drainbow-load"
+WITHIN = Front(GATEWAY, CHAT_PORT)
+"""Where pods of the run's own namespace reach the Service."""
 
 
 class Ground(Protocol):
@@ -29,12 +34,17 @@ class Ground(Protocol):
         ...
 
     @property
+    def load_image(self) -> str | None:
+        """That of a load within the cluster, once it was prepared; None where users come from this machine."""
+        ...
+
+    @property
     def node_ports(self) -> Sequence[int | None]:
-        """Those that the Service may take; None: any."""
+        """Those that the Service may take; None: any. Empty where its users are within the cluster."""
         ...
 
     def front(self, api: Api, node_port: int) -> Front:
-        """Where this machine reaches that node port. Raises OutOfReach."""
+        """Where users reach the Service with that node port. Raises OutOfReach."""
         ...
 
     @property
@@ -51,6 +61,7 @@ class OnKind:
     def __init__(self, where: Where) -> None:
         self._where = where
         self.kind: KindCluster | None = None
+        self.load_image: str | None = None
 
     def prepare(self, say: Say) -> tuple[str, str | None, str]:
         """As in Ground."""
@@ -60,18 +71,23 @@ class OnKind:
             image = provide_image(self.kind, Path(chatserver.__file__).parent, say)
         else:
             load_image(self.kind, image := where.image)
+        if where.load_workers and where.load_image is None:
+            self.load_image = provide_image(self.kind, Path(loadgen.__file__).parent, say, LOAD_IMAGE)
+        elif where.load_workers and where.load_image is not None:
+            load_image(self.kind, where.load_image)
+            self.load_image = where.load_image
         return str(self.kind.kubeconfig), self.kind.context, image
 
     @property
     def node_ports(self) -> Sequence[int | None]:
         """As in Ground."""
         assert self.kind is not None
-        return sorted(self.kind.fronts)
+        return () if self._where.load_workers else sorted(self.kind.fronts)
 
     def front(self, api: Api, node_port: int) -> Front:
         """As in Ground."""
         assert self.kind is not None
-        return self.kind.fronts[node_port]
+        return WITHIN if self._where.load_workers else self.kind.fronts[node_port]
 
 
 class OnAny:
@@ -86,8 +102,14 @@ class OnAny:
                 "world current needs --image: the chat server's image (docker build chatserver/) in a registry "
                 "that the cluster can pull from"
             )
+        if where.load_workers and where.load_image is None:
+            raise UserMistake(
+                "--load-workers on world current needs --load-image: the users' image (docker build loadgen/) in a "
+                "registry that the cluster can pull from"
+            )
         self._where = where
         self._image = where.image
+        self.load_image = where.load_image
         self._given = _front(where.front) if where.front else None
 
     def prepare(self, say: Say) -> tuple[str, str | None, str]:
@@ -97,11 +119,15 @@ class OnAny:
     @property
     def node_ports(self) -> Sequence[int | None]:
         """As in Ground: a front's own port where it can be one."""
+        if self._where.load_workers:
+            return ()
         given = self._given
         return [given.port if given is not None and 30000 <= given.port <= 32767 else None]
 
     def front(self, api: Api, node_port: int) -> Front:
         """As in Ground: the first node that answers on the port, be it by a refusal."""
+        if self._where.load_workers:
+            return WITHIN
         if self._given is not None:
             return self._given
         nodes = api.call("GET", "/api/v1/nodes").get("items") or []

@@ -19,6 +19,10 @@ import yaml
 from scenarios.errors import OutOfReach, UserMistake
 from scenarios.worlds import Front
 
+IMAGE = "drainbow-chat"
+"""What images of ours are called; the tag is a hash of the content."""
+IMAGES = "_images"
+"""A lock's name that no cluster can have: who builds, loads or removes images does so alone on this machine."""
 IMAGE_VARIABLE = "DRAINBOW_KIND_IMAGE"
 CONFIG = Path(__file__).with_name("kind-cluster.yaml")
 AWAY = "/etc/kubernetes/kube-apiserver.yaml"
@@ -54,17 +58,17 @@ class KindCluster:
 
     def pause(self, node: str) -> None:
         """Freeze a node and all that runs on it. Raises OutOfReach."""
-        _docker("pause", node)
+        docker("pause", node)
 
     def unpause(self, node: str) -> None:
         """Let a frozen node go on; one that is not frozen is no error."""
         with contextlib.suppress(OutOfReach):
-            _docker("unpause", node)
+            docker("unpause", node)
 
     def take_api_away(self, duration_s: float) -> None:
         """Stop the API server for a while, which ends whether or not this process lives on."""
         script = f"mv {MANIFEST} {AWAY}; sleep {duration_s:g}; mv {AWAY} {MANIFEST}"
-        _docker("exec", "--detach", self.control_plane, "sh", "-c", script)
+        docker("exec", "--detach", self.control_plane, "sh", "-c", script)
 
     def bring_api_back(self) -> None:
         """Let the API server start again, if it is away."""
@@ -79,7 +83,7 @@ def ensure(name: str, image: str | None, recreate: bool, say: Say) -> KindCluste
     or do not answer, the cluster is there and does not answer, or could not be made.
     """
     require_tools()
-    with _alone(name):
+    with alone(name):
         nodes = _nodes(name)
         if nodes and recreate:
             say(f"deleting the kind cluster {name}")
@@ -108,7 +112,7 @@ def thaw(name: str) -> list[str]:
         require_tools()
         frozen = [node for node, state in _nodes(name).items() if state == "paused"]
         for node in frozen:
-            _docker("unpause", node)
+            docker("unpause", node)
     except OutOfReach:
         return []
     return frozen
@@ -117,23 +121,23 @@ def thaw(name: str) -> list[str]:
 def delete(name: str) -> bool:
     """Delete the cluster; False where there was none. Raises OutOfReach."""
     require_tools()
-    with _alone(name):
+    with alone(name):
         there = bool(_nodes(name))
         _kind("delete", "cluster", "--name", name, timeout_s=120.0)
         _kubeconfig(name).unlink(missing_ok=True)
         return there
 
 
-def provide_image(cluster: KindCluster, folder: Path, say: Say) -> str:
+def provide_image(cluster: KindCluster, folder: Path, say: Say, name: str = IMAGE) -> str:
     """The image of a folder with a Dockerfile, on every node; built only where its content is new.
 
     Returns its name, whose tag is a hash of the content. Raises OutOfReach.
     """
-    image = f"drainbow-chat:{content_hash(folder)}"
-    with _alone(cluster.name):
+    image = f"{name}:{content_hash(folder)}"
+    with alone(cluster.name), alone(IMAGES):
         if not _there(image):
             say(f"building the image {image}")
-            _docker("build", "--quiet", "--tag", image, str(folder), timeout_s=CREATE_S)
+            docker("build", "--quiet", "--tag", image, str(folder), timeout_s=CREATE_S)
         if not all(_on_node(node, image) for node in cluster.nodes):
             say(f"loading the image {image} into the kind cluster {cluster.name}")
             load_image(cluster, image)
@@ -166,7 +170,7 @@ def require_tools() -> None:
     if shutil.which("kind") is None:
         raise OutOfReach(f"there is no kind command here; install kind, {_ELSEWHERE}")
     try:
-        _docker("version", "--format", "{{.Server.Version}}")
+        docker("version", "--format", "{{.Server.Version}}")
     except OutOfReach as error:
         raise OutOfReach(f"Docker's engine does not answer; start it, {_ELSEWHERE} ({error})") from None
 
@@ -192,14 +196,14 @@ def _wake(nodes: Mapping[str, str], say: Say) -> bool:
     asleep = {node: state for node, state in nodes.items() if state != "running"}
     for node, state in asleep.items():
         say(f"waking the kind node {node}, which is {state}")
-        _docker("unpause" if state == "paused" else "start", node)
+        docker("unpause" if state == "paused" else "start", node)
     return _bring_api_back(_control_plane(nodes)) or bool(asleep)
 
 
 def _bring_api_back(control_plane: str) -> bool:
     script = f"[ -e {AWAY} ] && mv {AWAY} {MANIFEST}"
     with contextlib.suppress(OutOfReach):
-        _docker("exec", control_plane, "sh", "-c", script)
+        docker("exec", control_plane, "sh", "-c", script)
         return True
     return False
 
@@ -236,7 +240,7 @@ def _not_ready(control_plane: str, nodes: int) -> str | None:
     )
     columns = "custom-columns=S:.status.conditions[?(@.type=='Ready')].status"
     try:
-        told = _docker("exec", control_plane, *command, "--no-headers", "-o", columns, timeout_s=15.0)
+        told = docker("exec", control_plane, *command, "--no-headers", "-o", columns, timeout_s=15.0)
     except OutOfReach as error:
         return str(error)
     ready = told.split().count("True")
@@ -245,7 +249,7 @@ def _not_ready(control_plane: str, nodes: int) -> str | None:
 
 def _nodes(name: str) -> dict[str, str]:
     """The containers of the cluster and their states (running, paused, exited …)."""
-    told = _docker(
+    told = docker(
         *("ps", "--all", "--filter", f"label=io.x-k8s.kind.cluster={name}"),
         *("--format", '{{.Label "io.x-k8s.kind.role"}} {{.Names}} {{.State}}'),
     )
@@ -258,7 +262,7 @@ def _control_plane(nodes: Mapping[str, str]) -> str:
 
 
 def _fronts(control_plane: str) -> dict[int, Front]:
-    told = json.loads(_docker("inspect", "--format", "{{json .NetworkSettings.Ports}}", control_plane))
+    told = json.loads(docker("inspect", "--format", "{{json .NetworkSettings.Ports}}", control_plane))
     return {
         int(port.partition("/")[0]): Front(places[0]["HostIp"], int(places[0]["HostPort"]))
         for port, places in told.items()
@@ -272,15 +276,13 @@ def _node_ports() -> set[int]:
 
 
 def _there(image: str) -> bool:
-    return bool(_docker("images", "--quiet", image).strip())
+    return bool(docker("images", "--quiet", image).strip())
 
 
 def _on_node(node: str, image: str) -> bool:
     """Whether a node has an image that was loaded from this machine's Docker."""
     name = f"name==docker.io/library/{image}"
-    return bool(
-        _docker("exec", node, "ctr", "--namespace", "k8s.io", "images", "ls", "--quiet", name).strip()
-    )
+    return bool(docker("exec", node, "ctr", "--namespace", "k8s.io", "images", "ls", "--quiet", name).strip())
 
 
 def _cache() -> Path:
@@ -301,14 +303,15 @@ def _write_private(path: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def _alone(name: str) -> Iterator[None]:
-    """Two runs that start together make one cluster, one after the other."""
+def alone(name: str) -> Iterator[None]:
+    """While this lasts no other run on this machine does the same: two that start together make one cluster."""
     with (_cache() / f"kind-{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _docker(*words: str, timeout_s: float = ANSWER_S) -> str:
+def docker(*words: str, timeout_s: float = ANSWER_S) -> str:
+    """What the command prints. Raises OutOfReach with docker's reason, or where it takes too long."""
     return _told("docker", words, timeout_s)
 
 

@@ -8,7 +8,6 @@ import json
 import random
 import secrets
 import socket
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -24,12 +23,14 @@ from deployer.requests import previous_release
 from scenarios.assemble import read_lines
 from scenarios.errors import OutOfReach, UserMistake
 from scenarios.housekeeping import MARK
-from scenarios.processes import Child
+from scenarios.probing import answer_of
 from scenarios.worlds import Event, Front, Harvest, Where, namespaces, objects
 from scenarios.worlds.grounds import Ground, OnAny, OnKind
 from scenarios.worlds.kind import KindCluster, Say
-from scenarios.worlds.local import RESTART_S, Plan
+from scenarios.worlds.load_job import Site
+from scenarios.worlds.local import Plan
 from scenarios.worlds.reasons import with_reasons
+from scenarios.worlds.supervision import RESTART_S, Deployer
 
 PLACE = "kubernetes.json"
 """In the run's folder: cluster and namespace, for whoever has to clean up after a killed run."""
@@ -55,9 +56,7 @@ class KubernetesWorld:
         self._logs = plan.folder / "logs"
         self._api: Api | None = None
         self._cluster: KubernetesCluster | None = None
-        self._deployer: Child | None = None
-        self._deployer_config = plan.folder / "deployer.json"
-        self._restart_s: float | None = None
+        self._deployer = Deployer(plan.folder, {MARK: str(plan.folder)})
         self._faults = random.Random(f"{plan.spec.seed}/faults")
         self._ends: list[
             tuple[float, int, Callable[[], None], str]
@@ -66,6 +65,7 @@ class KubernetesWorld:
         self._restarts: dict[str, int] = {}
         self._cut: set[str] = set()
         self._versions: dict[str, str] = {}
+        self._last: Fleet | None = None
 
     def start(self) -> Front:
         """As in RealWorld: the cluster, the namespace, the backend, the deployer, the first request."""
@@ -77,6 +77,7 @@ class KubernetesWorld:
             api = self._api = Api.connect(context, kubeconfig or None)
             api.check_version()
             self._versions["kubernetes"] = str(api.call("GET", "/version").get("gitVersion", ""))
+            self._versions["data_plane"] = answer_of(api)
             place = {"kubeconfig": kubeconfig, "context": context, "namespace": self.namespace}
             (self._plan.folder / PLACE).write_text(json.dumps(place))
             folder = str(self._plan.folder.resolve())
@@ -90,8 +91,7 @@ class KubernetesWorld:
             self._cluster = KubernetesCluster(api, app)
             self.request(self._plan.initial, Kind.INITIAL)
             target = Target(app, context, kubeconfig or None)
-            self._deployer_config.write_bytes(self._deployer_settings(target).to_json())
-            self._start_deployer()
+            self._deployer.start(self._deployer_settings(target))
             return self._ground.front(api, node_port)
         except (RejectedError, ClusterUnreachable, NotFoundError) as error:
             raise OutOfReach(str(error)) from None
@@ -99,7 +99,8 @@ class KubernetesWorld:
     def observe(self) -> Fleet:
         """As in RealWorld. Raises OutOfReach where the namespace is not there any more."""
         try:
-            return self._running.observe()
+            self._last = self._running.observe()
+            return self._last
         except RejectedError as error:
             raise OutOfReach(str(error)) from None
 
@@ -107,16 +108,19 @@ class KubernetesWorld:
         """As in RealWorld; a rollback without a release goes back to the one that served before."""
         wanted = release or previous_release(self.observe()) or ""
         bad = self._plan.bad.get(wanted)
-        return self._running.request(wanted, kind, BAD[bad] if bad else None)
+        number = self._running.request(wanted, kind, BAD[bad] if bad else None)
+        with contextlib.suppress(
+            ClusterUnreachable
+        ):  # so that it is known even if nothing answers from now on
+            self.observe()
+        return number
 
     def inject(self, kind: str, target: str, duration_s: float) -> Sequence[Event]:
         """As in RealWorld, all faults; the nodes and the API server only of a kind cluster."""
         now_s = time.time()
         kind_cluster = self._ground.kind
         if kind == "deployer_killed":
-            assert self._deployer is not None
-            self._deployer.kill()
-            self._restart_s = now_s + duration_s
+            self._deployer.kill(now_s + duration_s)
         elif kind == "kill_pod":
             target = self._kill(target)
         elif kind == "backend_down":
@@ -147,7 +151,7 @@ class KubernetesWorld:
                 events.append(Event(time.time(), kind, ""))
             except ClusterUnreachable:
                 heapq.heappush(self._ends, (now_s + RESTART_S, number, end, kind))
-        events += self._look_after_deployer(now_s)
+        events += self._deployer.supervise(now_s)
         events += self._look_after_pods(now_s)
         return events
 
@@ -157,23 +161,21 @@ class KubernetesWorld:
 
     def harvest(self) -> Harvest:
         """As in RealWorld."""
-        fleet: Fleet | None = None
         with contextlib.suppress(ClusterUnreachable, OutOfReach):
-            fleet = self.observe()
+            self.observe()
         lines = read_lines(self._plan.folder / "deployer.jsonl")
         actions = [row for row in lines if "action" in row]
         return Harvest(
             pods=with_reasons(self._running.pod_log.rows(), actions),
             actions=actions,
             verdicts=[row for row in lines if "verdict" in row],
-            last=fleet,
+            last=self._last,
             versions=self._versions,
         )
 
     def close(self) -> None:
         """As in RealWorld: first who acts, then what was broken, then the namespace with all in it."""
-        if self._deployer is not None:
-            self._deployer.stop()
+        self._deployer.stop()
         while self._ends:
             end = heapq.heappop(self._ends)[2]
             with contextlib.suppress(OutOfReach, ClusterUnreachable, RejectedError, NotFoundError):
@@ -198,6 +200,14 @@ class KubernetesWorld:
             )
         self._api.close()
         self._api = None
+
+    @property
+    def site(self) -> Site:
+        """Where a load within the cluster goes, once this has started."""
+        image = self._ground.load_image
+        assert self._api is not None
+        assert image is not None
+        return Site(self._api, self.namespace, image, self._ground.kind is not None)
 
     @property
     def _running(self) -> KubernetesCluster:
@@ -228,25 +238,6 @@ class KubernetesWorld:
             settings=dict(self._plan.strategy_settings),
             drain=self._plan.drain,
         )
-
-    def _start_deployer(self) -> None:
-        command = [sys.executable, "-m", "deployer", str(self._deployer_config)]
-        mark = {MARK: str(self._plan.folder)}
-        self._deployer = Child("deployer", command, self._logs / "deployer.log", mark)
-
-    def _look_after_deployer(self, now_s: float) -> list[Event]:
-        assert self._deployer is not None
-        if self._deployer.exit_code is None:
-            return []
-        events = []
-        if self._restart_s is None:
-            events.append(Event(now_s, "deployer_died", f"exit code {self._deployer.exit_code}"))
-            self._restart_s = now_s + RESTART_S
-        if now_s >= self._restart_s:
-            self._restart_s = None
-            self._start_deployer()
-            events.append(Event(now_s, "deployer_started", ""))
-        return events
 
     def _look_after_pods(self, now_s: float) -> list[Event]:
         """Note servers that died, and cut the grace of those who had theirs for long enough."""

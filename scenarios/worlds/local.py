@@ -31,9 +31,8 @@ from scenarios.load import DOMAIN, PASSWORD
 from scenarios.processes import Child
 from scenarios.spec.shape import Spec
 from scenarios.worlds import Event, Front, Harvest
+from scenarios.worlds.supervision import Deployer
 
-RESTART_S = 1.0
-"""After so long a deployer that died is started again."""
 LEFT = "exit code 0"
 """A server that ended so was told to, or left when it was empty: no fault."""
 SPARE_FILES = 300
@@ -75,13 +74,11 @@ class LocalWorld:
         self._logs = plan.folder / "logs"
         self._backend: Child | None = None
         self._cluster: client.Running | None = None
-        self._deployer: Child | None = None
-        self._deployer_config = plan.folder / "deployer.json"
-        self._restart_s: float | None = None
+        self._deployer = Deployer(plan.folder, self._mark)
         self._backend_address = ""
         self._backend_back_s: float | None = None  # when it is started again, while it is down
         self._faults = random.Random(f"{plan.spec.seed}/faults")
-        self._deaths = 0
+        self._last: Fleet | None = None
 
     def start(self) -> Front:
         """Start backend, cluster and deployer, and ask for the first release."""
@@ -96,26 +93,29 @@ class LocalWorld:
             drain=self._plan.drain,
             journal=self._journal,
         )
-        self._deployer_config.write_bytes(config.to_json())
-        self._start_deployer()
+        self._deployer.start(config)
         return Front(*self._running.front)
 
     def observe(self) -> Fleet:
         """As in RealWorld."""
-        return self._running.cluster.observe()
+        self._last = self._running.cluster.observe()
+        return self._last
 
     def request(self, release: Release, kind: Kind) -> int:
         """As in RealWorld; a rollback without a release goes back to the one that served before."""
-        return self._running.cluster.request(release or previous_release(self.observe()) or "", kind)
+        number = self._running.cluster.request(release or previous_release(self.observe()) or "", kind)
+        with contextlib.suppress(
+            ClusterUnreachable
+        ):  # so that it is known even if nothing answers from now on
+            self.observe()
+        return number
 
     def inject(self, kind: str, target: str, duration_s: float) -> Sequence[Event]:
         """As in RealWorld: every fault. Raises ClusterUnreachable where one needs the API server."""
         now_s = time.time()
         cluster = self._running.cluster
         if kind == "deployer_killed":
-            assert self._deployer is not None
-            self._deployer.kill()
-            self._restart_s = now_s + duration_s
+            self._deployer.kill(now_s + duration_s)
         elif kind == "backend_down":
             assert self._backend is not None
             self._backend.kill()
@@ -147,17 +147,7 @@ class LocalWorld:
                 events.append(Event(now_s, "backend_started", ""))
         elif self._backend.exit_code is not None:
             raise OutOfReach(f"the XMPP backend ended: {self._backend.last_words()}")
-        assert self._deployer is not None
-        if self._deployer.exit_code is None:
-            return events
-        if self._restart_s is None:
-            events.append(Event(now_s, "deployer_died", f"exit code {self._deployer.exit_code}"))
-            self._restart_s = now_s + RESTART_S
-        if now_s >= self._restart_s:
-            self._restart_s = None
-            self._start_deployer()
-            events.append(Event(now_s, "deployer_started", ""))
-        return events
+        return events + self._deployer.supervise(now_s)
 
     def sample(self) -> Mapping[str, Count | None]:
         """As in RealWorld."""
@@ -165,9 +155,8 @@ class LocalWorld:
 
     def harvest(self) -> Harvest:
         """As in RealWorld."""
-        fleet: Fleet | None = None
         with contextlib.suppress(ClusterUnreachable):
-            fleet = self.observe()
+            self.observe()
         lines = read_lines(self._journal)
         pods = {row["pod"]: row for row in read_lines(self._plan.folder / PODS)}
         return Harvest(
@@ -179,13 +168,12 @@ class LocalWorld:
                 for row in read_lines(self._plan.folder / EVENTS)
                 if row["kind"] in ("died", "not_live") and row.get("detail") != LEFT
             ],
-            last=fleet,
+            last=self._last,
         )
 
     def close(self) -> None:
         """As in RealWorld: first who acts, then what is acted on."""
-        if self._deployer is not None:
-            self._deployer.stop()
+        self._deployer.stop()
         if self._cluster is not None:
             self._cluster.stop()
         if self._backend is not None:
@@ -274,10 +262,6 @@ class LocalWorld:
             raise UserMistake(str(error)) from None
         except client.ClusterFailedError as error:
             raise OutOfReach(str(error)) from None
-
-    def _start_deployer(self) -> None:
-        command = [sys.executable, "-m", "deployer", str(self._deployer_config)]
-        self._deployer = Child("deployer", command, self._logs / "deployer.log", self._mark)
 
     @property
     def _mark(self) -> dict[str, str]:

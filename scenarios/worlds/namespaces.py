@@ -74,8 +74,12 @@ def create_front(
 ) -> int:
     """Create the Service on the first of these node ports that no other run has; its node port.
 
-    Raises RejectedError, ClusterUnreachable.
+    Where none is given it has none, and 0 is returned. Raises RejectedError, ClusterUnreachable.
     """
+    if not node_ports:
+        inside = objects.front_of(selector, None, outside=False)
+        api.call("POST", f"/api/v1/namespaces/{namespace}/services", inside)
+        return 0
     refused: RejectedError | None = None
     for port in node_ports:
         try:
@@ -115,6 +119,7 @@ def _stop_all(api: Api, name: str) -> None:
         api.call("DELETE", f"/api/v1/namespaces/{name}/services", gone)
         for kind in ("deployments", "replicasets"):
             api.call("DELETE", f"/apis/apps/v1/namespaces/{name}/{kind}", gone)
+        api.call("DELETE", f"/apis/batch/v1/namespaces/{name}/jobs", gone)
         api.call("DELETE", f"/api/v1/namespaces/{name}/pods", {"gracePeriodSeconds": KILL_AFTER_S})
 
 

@@ -19,7 +19,12 @@ RUN = PREFIX + "run"
 HOST = PREFIX + "host"
 """On the namespace: the machine that has this folder."""
 GATEWAY, BACKEND = "chat", "xmppd"
+LOAD, LOAD_MASTER = "load", "load-master"
+CHAT_PORT = 5280
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
+LOAD_CPU_M, LOAD_CPU_M_PER_USER = 50, 0.1
+LOAD_MEMORY_MI, LOAD_MEMORY_KI_PER_USER = 96, 64
+"""What a worker of the load asks of the cluster, in thousandths of a CPU and binary megabytes and kilobytes."""
 
 Object = dict[str, Any]
 
@@ -43,8 +48,7 @@ def backend_of(spec: Spec, image: str, on_control_plane: bool) -> tuple[Object, 
         deployment, image, {"CHAT_DOMAIN": DOMAIN, "CHAT_PASSWORD": PASSWORD, "CHAT_LOGINS_PER_S": rate}
     )
     if on_control_plane:
-        pod["nodeSelector"] = {CONTROL_PLANE: ""}
-        pod["tolerations"] = [{"key": CONTROL_PLANE, "operator": "Exists", "effect": "NoSchedule"}]
+        _keep_off_workers(pod)
     return service, deployment
 
 
@@ -77,14 +81,40 @@ def gateway_of(spec: Spec, image: str, on_sigterm: str, grace_s: float) -> Objec
     return deployment
 
 
-def front_of(selector: Mapping[str, str] | None, node_port: int | None) -> Object:
-    """The Service that users reach; None as its selector: it selects nothing until a release is."""
+def load_of(config: str, workers: int, users: int, image: str, on_control_plane: bool) -> list[Object]:
+    """ConfigMap, Service and Jobs of a load of so many users within the cluster; `config` as JSON.
+
+    On the control plane of a cluster that is ours, a fault of a worker node does not take it away.
+    """
+    settings, service = _read("load.yaml", "ConfigMap"), _read("load.yaml", "Service")
+    settings["data"]["load.json"] = config
+    master, team = (_read("load.yaml", "Job", name) for name in (LOAD_MASTER, LOAD))
+    team["spec"]["parallelism"] = team["spec"]["completions"] = workers
+    for job in (master, team):
+        pod = _settle(job, image, {})
+        if on_control_plane:
+            _keep_off_workers(pod)
+    each = math.ceil(users / workers)
+    team["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"] = {
+        "cpu": f"{LOAD_CPU_M + math.ceil(LOAD_CPU_M_PER_USER * each)}m",
+        "memory": f"{LOAD_MEMORY_MI + math.ceil(LOAD_MEMORY_KI_PER_USER * each / 1024)}Mi",
+    }
+    return [settings, service, master, team]
+
+
+def front_of(selector: Mapping[str, str] | None, node_port: int | None, *, outside: bool = True) -> Object:
+    """The Service that users reach; None as its selector: it selects nothing until a release is.
+
+    Not `outside`, it has no node port and is reached from within the cluster only.
+    """
     service = _read("gateway.yaml", "Service")
     if selector is None:
         del service["spec"]["selector"]
     else:
         service["spec"]["selector"] = dict(selector)
-    if node_port is not None:
+    if not outside:
+        service["spec"]["type"] = "ClusterIP"
+    elif node_port is not None:
         service["spec"]["ports"][0]["nodePort"] = node_port
     return service
 
@@ -94,13 +124,22 @@ def _settle(deployment: Object, image: str, settings: Mapping[str, str]) -> Obje
     pod: Object = deployment["spec"]["template"]["spec"]
     container = pod["containers"][0]
     container["image"] = image
-    names = {variable["name"]: variable for variable in container["env"]}
+    names = {variable["name"]: variable for variable in container.get("env", ())}
     for name, value in settings.items():
         names[name]["value"] = value
     return pod
 
 
-def _read(file: str, kind: str) -> Object:
+def _keep_off_workers(pod: Object) -> None:
+    pod["nodeSelector"] = {CONTROL_PLANE: ""}
+    pod["tolerations"] = [{"key": CONTROL_PLANE, "operator": "Exists", "effect": "NoSchedule"}]
+
+
+def _read(file: str, kind: str, name: str | None = None) -> Object:
     documents = yaml.safe_load_all((MANIFESTS / file).read_text(encoding="utf-8"))
-    found: Object = next(document for document in documents if document["kind"] == kind)
+    found: Object = next(
+        document
+        for document in documents
+        if document["kind"] == kind and name in (None, document["metadata"]["name"])
+    )
     return found

@@ -15,6 +15,9 @@ import pytest
 
 from scenarios.housekeeping import MARK
 
+# so that what they assert is shown with its values
+pytest.register_assert_rewrite("tests.end_to_end.promises")
+
 PROGRAM = [sys.executable, "-c", "from scenarios.cli import main; main()"]
 
 
@@ -26,7 +29,7 @@ def start(*arguments: str, out: Path) -> subprocess.Popen[str]:
     )
 
 
-def finish(process: subprocess.Popen[str], timeout_s: float = 300.0) -> tuple[int, str, str]:
+def finish(process: subprocess.Popen[str], timeout_s: float = 600.0) -> tuple[int, str, str]:
     out, err = process.communicate(timeout=timeout_s)
     return process.returncode, out, err
 

@@ -13,12 +13,13 @@ import pytest
 from scenarios.record import read_record
 from scenarios.replicate import replicate
 from scenarios.run import Options
+from scenarios.validate import validate_record
 from tests.end_to_end.conftest import run
 
 pytestmark = pytest.mark.end_to_end
 
-PREDICTION = 0.999
-"""How sure a single real run lies among simulated ones; once in a thousand runs of this suite it may not."""
+UNHURRIED = ("forced_reconnects_per_client_deploy", "pod_hours", "peak_pods", "deploys_done", "drain_s_p50")
+"""Metrics that a machine busy with other things does not shift, once pods start in the simulation as they did."""
 
 
 @pytest.fixture(scope="module")
@@ -55,21 +56,13 @@ def test_recreate_disconnects_everyone_once_in_each_deploy(runs):
     assert 0.99 <= runs["recreate"]["forced_reconnects_per_client_deploy"] <= 1.05
 
 
-def measured_startup_s(folder: Path) -> float:
-    """The median start of a run's new pods: from created to ready, less the half period that a probe waits."""
-    pods = read_record(folder).pods.filter(pl.col("t_created_s") > 0)
-    return max(1.0, float((pods["t_ready_s"] - pods["t_created_s"]).median()) - 0.5)
-
-
 def test_rolling_lies_where_the_simulation_says_a_run_lies(runs):
     """Given the starts that were measured: on a busy machine pods start later, and less of the linger overlaps."""
-    startup_s = measured_startup_s(Path(runs["rolling"]["run_dir"]))
-    as_measured = (f"fleet.startup={{lognormal: {{median: {startup_s:.3f}s, sigma: 0.3}}}}",)
-    simulated = replicate("quick", "rolling", Options(quiet=True, settings=as_measured), seeds=30)
-    for metric in ("forced_reconnects_per_client_deploy", "pod_hours"):
-        spread = simulated.spread(metric, PREDICTION)
-        assert spread is not None
-        assert spread.one_low <= runs["rolling"][metric] <= spread.one_high, metric
+    folder = Path(str(runs["rolling"]["run_dir"]))
+    found = validate_record(folder, read_record(folder), runs["rolling"], seeds=30)
+    held = {row.metric: row for row in found.held}
+    for metric in UNHURRIED:
+        assert held[metric].inside, held[metric]
 
 
 def test_messages_between_users_on_different_pods_arrive(runs):

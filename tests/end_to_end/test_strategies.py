@@ -3,36 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
 
-from scenarios.record import Record, read_record
 from tests.end_to_end.conftest import run
+from tests.end_to_end.promises import PROMISES, Run
 
 pytestmark = pytest.mark.end_to_end
 
 AT_ONCE = 3
 """Runs at the same time: they mostly wait."""
-RUNS: dict[str, tuple[str, dict[str, str]]] = {
-    "recreate": ("recreate", {}),
-    "rolling": ("rolling", {}),
-    "graceful": ("graceful", {"strategy.graceful.grace": "60s"}),
+RUNS: dict[str, tuple[str, Mapping[str, str]]] = {
+    **{name: (promise.strategy, promise.settings) for name, promise in PROMISES.items()},
     "cut": ("graceful", {"strategy.graceful.grace": "3s", "deploys": "[{at: 2s}]", "duration": "12s"}),
-    "bluegreen": ("bluegreen", {}),
-    "colors": ("colors", {"strategy.colors.count": "3"}),
-    "rainbow": ("rainbow", {}),
-    "immutable": ("immutable", {"duration": "24s"}),
     "shrunk and nudged": (
         "rainbow",
         {"strategy.rainbow.shrink": "true", "strategy.rainbow.nudge": "{after: 1s, per_s: 20}"},
-    ),
-    "rolled back": (
-        "immutable",
-        {"deploys": "[{at: 2s}, {rollback_at: 5s}]", "users.session": "forever", "duration": "14s"},
     ),
     "never ready": (
         "rolling",
@@ -72,25 +61,6 @@ RUNS: dict[str, tuple[str, dict[str, str]]] = {
 }
 
 
-class Run:
-    """A finished run: its summary and, read when needed, its record."""
-
-    def __init__(self, summary: dict[str, Any]) -> None:
-        self.summary = summary
-        self.record: Record = read_record(Path(str(summary["run_dir"])))
-
-    @property
-    def deploys(self) -> pl.DataFrame:
-        return self.record.deploys.filter(pl.col("kind") != "initial")
-
-    @property
-    def outcomes(self) -> list[str | None]:
-        return self.deploys["outcome"].to_list()
-
-    def acted(self, kind: str) -> pl.DataFrame:
-        return self.record.actions.filter(pl.col("action").str.starts_with(kind))
-
-
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     folder = tmp_path_factory.mktemp("strategies")
@@ -104,10 +74,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
         return dict(zip(RUNS, pool.map(one, RUNS), strict=True))
 
 
-@pytest.mark.parametrize("name", ["graceful", "rainbow", "immutable"])
-def test_who_waits_for_the_last_connection_disconnects_nobody(runs, name):
-    assert runs[name].summary["forced_reconnects"] == 0
-    assert runs[name].outcomes == ["done", "done"]
+@pytest.mark.parametrize("name", PROMISES)
+def test_a_strategy_keeps_its_promise(runs, name):
+    PROMISES[name].kept(runs[name])
 
 
 def test_a_grace_that_ends_too_soon_cuts_who_is_left(runs):
@@ -118,50 +87,6 @@ def test_a_grace_that_ends_too_soon_cuts_who_is_left(runs):
     assert (old["t_gone_s"] - old["t_terminating_s"]).max() < 6
 
 
-def test_recreate_disconnects_everyone_and_serves_nobody_in_between(runs):
-    assert runs["recreate"].summary["forced_reconnects_per_client_deploy"] == pytest.approx(1.0, abs=0.15)
-    assert runs["recreate"].summary["failed_attempts"] > 0
-    assert runs["recreate"].summary["peak_pods"] == 2
-
-
-def test_rolling_disconnects_some_and_serves_all_the_time(runs):
-    assert runs["rolling"].outcomes == ["done", "done"]
-    assert runs["rolling"].summary["forced_reconnects"] > 0
-    assert runs["rolling"].summary["peak_pods"] > 2
-
-
-def test_bluegreen_blocks_a_deploy_while_its_slot_drains_and_says_so(runs):
-    bluegreen = runs["bluegreen"]
-    assert bluegreen.outcomes == ["done", "blocked"]
-    assert "still drains" in bluegreen.deploys["reason"][1]
-    assert bluegreen.summary["forced_reconnects"] == 0
-    assert bluegreen.summary["peak_pods"] == 4
-
-
-def test_colors_stand_at_full_size_all_the_time_and_disconnect_nobody(runs):
-    colors = runs["colors"]
-    assert colors.outcomes == ["done", "done"]
-    assert colors.summary["forced_reconnects"] == 0
-    assert colors.summary["peak_pods"] == 6
-    assert colors.summary["mean_live_deployments"] == pytest.approx(3.0)
-
-
-def test_rainbow_has_one_deployment_for_each_release_and_deletes_it_when_it_has_drained(runs):
-    rainbow = runs["rainbow"]
-    assert rainbow.record.pods["deployment"].n_unique() == 3
-    first = rainbow.deploys.row(0, named=True)
-    assert first["t_selected_s"] < first["t_drained_s"] < first["t_deleted_s"]
-
-
-def test_immutable_tells_each_pod_once_and_lets_it_leave_when_it_is_empty(runs):
-    immutable = runs["immutable"]
-    assert immutable.acted("NotifyDeselected").height == 2
-    assert set(immutable.record.events["kind"]) == {"start", "end"}
-    old = immutable.record.pods.filter(pl.col("release") == immutable.record.deploys["release"][0])
-    assert old["t_gone_s"].is_not_null().all()
-    assert set(old["why"]) <= {"scale-down deploy 1", "deploy 1"}
-
-
 def test_a_nudge_closes_the_leftovers_and_each_client_moves_once_for_each_deploy(runs):
     nudged = runs["shrunk and nudged"]
     assert nudged.acted("CloseConnections").height == 2
@@ -169,19 +94,6 @@ def test_a_nudge_closes_the_leftovers_and_each_client_moves_once_for_each_deploy
     assert 0 < nudged.summary["forced_reconnects_per_client_deploy"] <= 1.05
     assert nudged.summary["deploys_done"] == 2
     assert nudged.record.deploys["t_deleted_s"].drop_nulls().len() == 2
-
-
-def test_a_rollback_to_a_release_that_still_drains_disconnects_nobody_and_takes_the_hook_back(runs):
-    back = runs["rolled back"]
-    assert back.outcomes == ["done", "done"]
-    assert back.deploys["kind"].to_list() == ["deploy", "rollback"]
-    assert back.deploys["release"][1] == back.record.deploys["release"][0]
-    assert back.summary["rollback_s"] < 2.0
-    assert back.summary["forced_reconnects"] == 0
-    assert [("undo=True" in action) for action in back.acted("NotifyDeselected")["action"]][:2] == [
-        False,
-        True,
-    ]
 
 
 def test_a_release_that_never_gets_ready_fails_with_a_reason_and_disconnects_nobody(runs):

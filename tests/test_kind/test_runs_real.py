@@ -2,47 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import time
-from contextlib import closing
 
 import polars as pl
 import pytest
 
-from deployer.clusters.kubernetes.app import MANAGED_BY, OURS
-from scenarios.worlds import namespaces
 from scenarios.worlds.leftovers import remove_left
 from tests.end_to_end.conftest import finish, processes_of, start, wait_until
+from tests.end_to_end.conftest import run as run_program
+from tests.test_kind.helpers import namespaces_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.end_to_end]
 
-SLOW_START_S = 10.0
-"""A pod that takes longer met a failed cgroup and its retry: the run is repeated once."""
-
-
-def namespaces_of(cluster, out):
-    """The namespaces of runs in this folder, those that are on their way out too."""
-    with closing(cluster.connect()) as api:
-        items = api.call("GET", "/api/v1/namespaces", query={"labelSelector": f"{MANAGED_BY}={OURS}"})[
-            "items"
-        ]
-    owners = {item["metadata"]["name"]: namespaces.owner_of(item) for item in items}
-    return [name for name, owner in owners.items() if owner and owner[0].startswith(str(out))]
-
 
 def run(*arguments, out):
-    """A run's summary; repeated once where a pod took unusually long to start."""
-    for _ in range(2):
-        code, told, err = finish(start("run", *arguments, "--world", "kind", "--json", out=out))
-        assert code == 0, err
-        summary = json.loads(told)
-        pods = pl.read_parquet(f"{summary['run_dir']}/pods.parquet")
-        slowest_s = (pods["t_ready_s"] - pods["t_created_s"]).max()
-        if slowest_s is None or slowest_s <= SLOW_START_S:
-            break
-        print(f"a pod took {slowest_s:.0f} s to start: {summary['run_dir']}")
-    return summary
+    """A run's summary; it repeats itself once where a pod took unusually long to start."""
+    return run_program(*arguments, "--world", "kind", out=out)
 
 
 def test_rainbow_reconnects_nobody(on_kind, tmp_path):
@@ -101,11 +77,13 @@ def test_what_a_killed_run_leaves_is_cleaned_up(on_kind, tmp_path):
     settings = ("--set", "server.on_sigterm=hold", "--set", "strategy.rolling={grace: 1h}")
     settings += ("--set", "duration=300s")
     process = start("run", "tiny", "--strategy", "rolling", *settings, "--world", "kind", out=tmp_path)
-    wait_until(lambda: namespaces_of(on_kind, tmp_path))
-    time.sleep(8.0)
-    (name,) = namespaces_of(on_kind, tmp_path)
-    assert not any(name in line for line in remove_left(tmp_path, on_kind.name))  # it still goes on
-    process.kill()
-    process.communicate()
+    try:
+        wait_until(lambda: namespaces_of(on_kind, tmp_path))
+        time.sleep(8.0)
+        (name,) = namespaces_of(on_kind, tmp_path)
+        assert not any(name in line for line in remove_left(tmp_path, on_kind.name))  # it still goes on
+    finally:
+        process.kill()
+        process.communicate()
     assert any(name in line for line in remove_left(tmp_path, on_kind.name))
     assert namespaces_of(on_kind, tmp_path) == []
