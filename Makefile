@@ -11,7 +11,7 @@ SHORT      := -m 'not cluster and not long and not notebooks'
 world       = $(if $(WORLD),--world $(WORLD))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup scenario simulate compare test test-cluster test-long test-crash kind-up kind-down bench bench-sim study-drain notebooks lint clean
+.PHONY: help setup scenario simulate compare validate test test-cluster test-long test-crash kind-up kind-down known-answers bench bench-sim study-drain notebooks lint clean
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ simulate: .venv/ready  ## the same scenario on a virtual clock: STRATEGY, SCENAR
 
 compare: .venv/ready  ## one run per strategy, side by side: STRATEGIES, SCENARIO, WORLD, ARGS
 	@$(DRAINBOW) compare --scenario $(SCENARIO) $(foreach s,$(STRATEGIES),--strategy $(s)) $(world) $(ARGS)
+
+validate: .venv/ready  ## hold the simulation against a real run of each strategy: STRATEGIES, SCENARIO, WORLD (else local), SEEDS
+	@$(DRAINBOW) validate $(SCENARIO) $(foreach s,$(STRATEGIES),--strategy $(s)) --world $(or $(WORLD),local) --seeds $(SEEDS) $(ARGS)
 
 lint: .venv/ready  ## ruff, mypy, import-linter
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check -q . && .venv/bin/mypy && .venv/bin/lint-imports --no-cache >/dev/null || { .venv/bin/lint-imports; exit 1; }
@@ -52,6 +55,9 @@ kind-up: .venv/ready  ## the kind cluster that scenarios use
 
 kind-down: .venv/ready  ## delete it
 	@.venv/bin/python -m scenarios.worlds.kind_cluster down
+
+known-answers: .venv/ready  ## every number known beforehand, under 3 minutes
+	@.venv/bin/pytest -n 2 -m 'known_answer and not long' $(ARGS)
 
 bench-sim: .venv/ready  ## how fast the simulation is: ratios to baselines of the same run, about 15 minutes
 	@.venv/bin/python -m bench.simulation $(ARGS)
