@@ -13,9 +13,8 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,64 +24,16 @@ from locust import runners
 from locust.env import Environment
 
 from loadgen.behaviour.arrivals import Fixed
-from loadgen.behaviour.crowd import Tally
 from loadgen.config import LoadConfig, LoadError, Team, part_of
 from loadgen.control import Answer, Query, as_json, chunk_of, serve
 from loadgen.load import ChatLoad, ChatUser
+from loadgen.news import News, Orders, read_news, together
 from loadgen.places import Users
 
 _ORDERS, _NEWS = "chat_orders", "chat_news"  # Locust's messages of ours: from the master, and to it
 _MISSING_AFTER = 60
 """Heartbeats, one a second: a worker on a busy node is not given up by Locust, which would stop the rest."""
 _LOOK_EVERY_S = 0.1
-
-
-@dataclass(frozen=True)
-class Orders:
-    """What the workers are to know; each field is given once."""
-
-    zero_s: float | None = None
-    end: bool = False
-
-
-@dataclass(frozen=True)
-class News:
-    """How one worker's users are."""
-
-    orders: Orders
-    all_online: bool
-    tally: Tally | None  # None: its users have not started
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class TeamState:
-    """The whole population, as far as its workers have told."""
-
-    joined: int
-    all_online: bool
-    zeroed: int  # workers that know time zero
-    tally: Tally
-    warnings: tuple[str, ...] = field(default=())
-
-
-def together(news: Mapping[int, News], workers: int) -> TeamState:
-    """The sum over workers, of which some may not have told anything yet."""
-    told = [each.tally for each in news.values() if each.tally is not None]
-    by_release = Counter[str]()
-    for tally in told:
-        by_release.update(tally.by_release)
-    numbers = ("online", "connecting", "offline", "attempts", "reconnects", "forced")
-    sums = {name: sum(getattr(tally, name) for tally in told) for name in numbers}
-    return TeamState(
-        joined=len(news),
-        all_online=len(news) == workers and all(each.all_online for each in news.values()),
-        zeroed=sum(each.orders.zero_s is not None for each in news.values()),
-        tally=Tally(**sums, by_release=dict(by_release)),
-        warnings=tuple(
-            f"worker {index}: {text}" for index, each in sorted(news.items()) for text in each.warnings
-        ),
-    )
 
 
 def run_master(config: LoadConfig) -> int:
@@ -127,7 +78,7 @@ class _Master:
         return 0
 
     def _heard(self, msg: Any, **_: Any) -> None:
-        index, news = _read(msg.data)
+        index, news = read_news(msg.data)
         self._news[index] = news
         if news.orders != self._orders:
             self._runner.send_message(_ORDERS, asdict(self._orders), client_id=msg.node_id)
@@ -219,17 +170,6 @@ class _Worker:
 
     def _state(self, _: Query) -> bytes:
         return as_json({"ended": self._ended, "rows": self._load.rows})
-
-
-def _read(data: Mapping[str, Any]) -> tuple[int, News]:
-    tally = data["tally"]
-    news = News(
-        orders=Orders(**data["orders"]),
-        all_online=data["all_online"],
-        tally=None if tally is None else Tally(**tally),
-        warnings=tuple(data["warnings"]),
-    )
-    return data["index"], news
 
 
 def _team(config: LoadConfig) -> Team:

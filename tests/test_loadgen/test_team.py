@@ -26,10 +26,10 @@ from loadgen.behaviour.backoff import Fixed as EverySoOften
 from loadgen.behaviour.crowd import Tally
 from loadgen.behaviour.sessions import Forever
 from loadgen.behaviour.settings import Behaviour
-from loadgen.config import LoadConfig, LoadError, Team, part_of, to_json
+from loadgen.config import LoadConfig, Team, part_of, to_json
 from loadgen.connection_log import attempts_in, read_log
 from loadgen.control import CHUNK_BYTES, chunk_of
-from loadgen.team import News, Orders, run_worker, together
+from loadgen.news import News, Orders, together
 
 USERS = Behaviour(Fixed(11), Forever(), EverySoOften(0.2), ramp_per_s=200.0, messages_per_min=600.0)
 TALLY = Tally(
@@ -50,11 +50,15 @@ def test_each_worker_takes_every_nth_arrival() -> None:
     assert [(s.first_place, s.count, s.total) for s in shares] == [(0, 1, 3), (1, 1, 3), (2, 1, 3)]
 
 
-@pytest.mark.parametrize("index", [-1, 2])
-def test_a_worker_that_the_team_has_not_is_refused(index: int) -> None:
-    config = LoadConfig("ws://127.0.0.1:9/", USERS, 1, "/dev/null", team=Team(2))
-    with pytest.raises(LoadError, match=rf"worker {index} must be one of 0 … 1"):
-        run_worker(config, index)
+@pytest.mark.parametrize("index", ["-1", "2", "two"])
+def test_a_worker_that_the_team_has_not_is_refused_in_one_line(index: str, tmp_path: Path) -> None:
+    path = tmp_path / "load.json"
+    path.write_bytes(to_json(LoadConfig("ws://127.0.0.1:9/", USERS, 1, "/dev/null", team=Team(2))))
+    command = [sys.executable, "-m", "loadgen", str(path), "worker", index]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 2
+    assert len(ended.stderr.splitlines()) == 1
+    assert index in ended.stderr or "usage" in ended.stderr
 
 
 def test_a_team_without_workers_is_refused() -> None:
