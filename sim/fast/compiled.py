@@ -15,7 +15,9 @@ import numba  # type: ignore[import-untyped, unused-ignore]
 Function = TypeVar("Function", bound=Callable[..., object])
 _config: Any = numba.config
 HERE = Path(__file__).resolve().parent
-SOURCES = ("compiled", "draws", "layout", "loop", "queues", "store", "users")
+SOURCES = (
+    "calendar", "calm", "compiled", "counted", "draws", "layout", "loop", "orders", "pacing", "queues", "stages", "store", "users", "wheel",
+)  # fmt: skip
 """The modules whose code is compiled, or what that depends on."""
 
 

@@ -9,52 +9,35 @@ import numpy as np
 import simpy
 
 from deployer.fleet import Count, Release
-from loadgen.behaviour import backoff
 from loadgen.behaviour.arrivals import Fixed, Trace
 from loadgen.behaviour.settings import Behaviour
 from sim.clock import EPOCH_S
 from sim.crowd import Cut, Log
-from sim.fast import loop, queues
+from sim.fast import loop, orders, queues, rooms
+from sim.fast.calm import ROOM
 from sim.fast.coming import coming
-from sim.fast.draws import key_of, parts_of
+from sim.fast.draws import key_of
 from sim.fast.layout import (
     ACCEPTED,
-    ALL_ROWS,
     BACKEND,
     BACKLOG,
     COUNTERS,
-    DECORRELATED,
-    EQUAL,
-    FULL,
-    IMMEDIATE,
-    LOST_ROWS,
     NETWORK,
-    NO_JITTER,
-    NO_ROWS,
     ONLINE,
-    POD,
     POD_GONE,
     ROW,
-    SCHEDULE,
     SERVER,
     TRYING,
-    USER,
     Array,
 )  # fmt: skip
-from sim.fast.store import Store
 from sim.fast.tables import Series, connections
 from sim.latencies import Latencies
 from sim.setup import ServerSetup, SetupError
 
-MOST_USERS = 1 << 24
 FIRST_USERS = 1024  # of a population that comes and goes
-ROWS = 1 << 16
-WINDOW = 2048  # bins of the series that are counted at a time
+WINDOW = 4096  # bins of the series that are counted at a time
 IN_A_BUCKET = 128  # ends of sessions, in the mean
 MOST_BUCKETS = 1 << 18
-HEAPS = ("timers", "stages")
-RINGS = ("knocks", "logins", "turns", "readies", "losses")
-_ROWS = {"full": ALL_ROWS, "lost": LOST_ROWS, "series": NO_ROWS}
 _CUTS = {Cut.SERVER: SERVER, Cut.POD_GONE: POD_GONE, Cut.BACKEND: BACKEND}
 
 
@@ -94,12 +77,15 @@ class FastCrowd:
         self._series = Series(duration_s)
         population = behaviour.population
         count = population.count if isinstance(population, Fixed) else 0
-        if count > MOST_USERS:
-            raise SetupError(f"users={count} must be at most {MOST_USERS}; simulate a part of them")
+        if count > rooms.MOST_USERS:
+            raise SetupError(f"users={count} must be at most {rooms.MOST_USERS}; simulate a part of them")
         self._lag = math.ceil(2 * behaviour.connect_timeout_s) + 3  # bins that an attempt may reach back
-        self._s = _store(
+        self._s = rooms.first_store(
             behaviour, server, latencies, seed, max(count, FIRST_USERS if not count else 1), level
         )
+        self._g = self._s.all[0]  # a view
+        self._open = self._s["pods"]["open"]  # another
+        self._waits_for_all = False
         window = WINDOW
         while window < 8 * self._lag:
             window *= 2
@@ -114,11 +100,6 @@ class FastCrowd:
         """Attempts made so far, the ramp's too."""
         return int(self._g["attempts"])
 
-    @property
-    def _g(self) -> Array:
-        found: Array = self._s.all[0]
-        return found
-
     # What the world asks
 
     def start(self) -> None:
@@ -130,6 +111,7 @@ class FastCrowd:
         times = self._now_s + np.arange(count) / self._behaviour.ramp_per_s
         self._s["arrivals"] = times
         self._g["tell_online"] = 1
+        self._waits_for_all = True
 
     def zero(self) -> None:
         """Residual lives run, or the first arrivals come."""
@@ -154,9 +136,7 @@ class FastCrowd:
         there = users[(users["told"] == 1) & ((users["phase"] == TRYING) | (users["phase"] == ONLINE))]
         release = self._s["pods"]["release"][there["pod"]] + 1
         self._series.begin(np.bincount(release, minlength=len(self._s["bins"])))
-        # an event goes to the queue of timers if its bucket is not in the calendar: there is room for all
-        self._s["timers"] = queues.larger(self._s["timers"], len(users))
-        loop.zero(self._s.address)
+        orders.zero(self._s.address)
 
     def route(self, backends: tuple[str, ...]) -> None:
         """New connections go to these."""
@@ -174,7 +154,8 @@ class FastCrowd:
         self._asked = ()
         self._emptied[number] = emptied
         if number >= len(self._s["pods"]):
-            self._s["pods"] = _longer(self._s["pods"])
+            self._s["pods"] = rooms.longer(self._s["pods"])
+            self._open = self._s["pods"]["open"]
         code = self._releases.setdefault(release, len(self._releases))
         if code + 1 >= len(self._s["bins"]):
             bins = np.zeros((code + 2, *self._s["bins"].shape[1:]), np.int32)
@@ -212,12 +193,12 @@ class FastCrowd:
             return
         number = self._pods[pod]
         if len(self._s["pool"]) < self._g["pool"] + 3 * len(self._s["users"]):
-            self._s["pool"] = _longer(self._s["pool"], len(self._s["pool"]) + 4 * len(self._s["users"]))
+            self._s["pool"] = rooms.longer(self._s["pool"], len(self._s["pool"]) + 4 * len(self._s["users"]))
         record = self._s["pods"][number]
         record["pace_until_s"] = math.inf if newcomers else self._now_s + float(self._g["one_way_s"])
         record["pace_s"] = self._now_s if per_s else math.inf
         record["pace_every_s"] = 1 / per_s if per_s else math.inf
-        loop.pace(self._s.address, number)
+        orders.pace(self._s.address, number)
 
     def lose_backend(self, until_s: float) -> None:
         """All that is accepted ends now, and each login that gets so far before the backend is back."""
@@ -230,10 +211,10 @@ class FastCrowd:
         """Its CPU has no time before then; each client looks for a sign of life within its keepalive."""
         self._sync()
         if pod in self._pods:
-            self._s["timers"] = queues.larger(self._s["timers"], len(self._s["users"]))
+            rooms.room_for_timers(self._s, len(self._s["users"]) + ROOM)
             key = key_of(self._seed, "peers")
             keepalive_s = self._behaviour.keepalive_s
-            loop.freeze(self._s.address, self._pods[pod], until_s - EPOCH_S, key, keepalive_s)
+            orders.freeze(self._s.address, self._pods[pod], until_s - EPOCH_S, key, keepalive_s)
 
     def count(self, pod: str) -> Count:
         """Connections that the pod has accepted."""
@@ -251,12 +232,12 @@ class FastCrowd:
         if pods != self._asked:
             self._asked = pods
             self._numbers = np.array([self._pods.get(pod, 0) for pod in pods], np.int64)
-        found: list[int] = self._s["pods"]["open"][self._numbers].tolist()
+        found: list[int] = self._open[self._numbers].tolist()
         return found
 
     def ahead(self, until_s: float) -> float | None:
         """Go on to this moment; an earlier one, or this, if the world has to be told something then."""
-        if not self._watched and not self._g["tell_online"]:
+        if not self._watched and not self._waits_for_all:
             return None  # there is time until somebody asks
         state = self._advance(until_s - EPOCH_S)
         return None if state == loop.DONE else max(EPOCH_S + float(self._g["now_s"]), self._env.now)
@@ -269,19 +250,20 @@ class FastCrowd:
             self._emptied[emptied]()
         elif self._g["tell_online"]:
             self._g["tell_online"] = 0
+            self._waits_for_all = False
             self.online.succeed()
 
     def end(self) -> Log:
         """The run is over: the tables that the record's level asks for."""
         self._sync()
         slot = 0
-        while (slot := loop.finish_all(self._s.address, slot)) < len(self._s["users"]):
+        while (slot := orders.finish_all(self._s.address, slot)) < len(self._s["users"]):
             self._keep_rows()
         self._keep_rows()
         zero_s = float(self._g["zero_s"])
         series = None
         if self._g["series"]:
-            self._series.add(int(self._g["bin"]), self._s["bins"])
+            self._series.add(int(self._g["bin"]), self._s["bins"], self._s["bins"].shape[1])
             series = self._series.table(list(self._releases))
         rows = np.concatenate(self._rows) if self._rows else np.zeros(0, ROW)
         self._rows.clear()
@@ -308,7 +290,7 @@ class FastCrowd:
                 self._expect(until_s)
             state = loop.advance(self._s.address, until_s)
             if state == loop.GROW:
-                self._grow()
+                rooms.grow(self._s)
             elif state == loop.ROWS_FULL:
                 self._keep_rows()
             elif state == loop.BINS_FULL:
@@ -338,10 +320,10 @@ class FastCrowd:
         if not affected:
             return
         losses = self._s["losses"]
-        while not queues.fits(losses, int(affected) + loop.ROOM):
+        while not queues.fits(losses, int(affected) + ROOM):
             losses = queues.twice(losses)
         self._s["losses"] = losses
-        loop.cut(self._s.address, number, stage, how)
+        orders.cut(self._s.address, number, stage, how)
 
     def _keep_rows(self) -> None:
         if self._g["row"]:
@@ -352,103 +334,7 @@ class FastCrowd:
         """Pass on what is complete of the window, and move it on."""
         bins = self._s["bins"]
         done = bins.shape[1] - self._lag
-        self._series.add(int(self._g["bin"]), bins[:, :done])
+        self._series.add(int(self._g["bin"]), bins, done)
         bins[:, : self._lag] = bins[:, done:].copy()
         bins[:, self._lag :] = 0
         self._g["bin"] += done
-
-    def _grow(self) -> None:
-        """Twice the room of what is short of it."""
-        store, users = self._s, len(self._s["users"])
-        for name in RINGS:
-            if not queues.fits(store[name], loop.ROOM):
-                store[name] = queues.twice(store[name])
-        for name in HEAPS:
-            if store[name][0]["what"] + loop.ROOM >= len(store[name]):
-                store[name] = queues.larger(store[name], len(store[name]))
-        if not self._g["population"] and self._g["free"] <= loop.ROOM:
-            if 2 * users > MOST_USERS:
-                raise SetupError(f"more than {MOST_USERS} users are online at once; simulate a part of them")
-            store["users"] = _new_users(store["users"])
-            for name in ("vacant", "present", "tried", "following", "due"):
-                store[name] = _longer(store[name])
-            free = int(self._g["free"])
-            store["vacant"][free : free + users] = np.arange(users, 2 * users)[::-1]
-            self._g["free"] = free + users
-        if self._g["paced"] and self._g["pool"] + len(store["users"]) >= len(store["pool"]):
-            store["pool"] = _longer(store["pool"], 2 * len(store["pool"]) + 2 * len(store["users"]))
-
-
-def _store(
-    behaviour: Behaviour, server: ServerSetup, latencies: Latencies, seed: int, users: int, level: str
-) -> Store:
-    store = Store()
-    s = store.all
-    s["zero_s"] = s["pace_s"] = math.inf
-    s["backend_back_s"] = -math.inf
-    s["limiter_s"], s["emptied"] = -math.inf, -1
-    waits: Sequence[float] = (0.0,)
-    policy = behaviour.reconnect
-    s["give_up"] = -1 if policy.give_up is None else policy.give_up
-    if isinstance(policy, backoff.Immediate):
-        s["reconnect"] = IMMEDIATE
-    elif isinstance(policy, backoff.Backoff):
-        kinds = {"none": NO_JITTER, "equal": EQUAL, "full": FULL, "decorrelated": DECORRELATED}
-        s["reconnect"], s["base_s"], s["cap_s"] = kinds[policy.jitter], policy.base_s, policy.cap_s
-    else:
-        s["reconnect"] = SCHEDULE
-        waits = (policy.wait_s,) if isinstance(policy, backoff.Fixed) else policy.waits_s
-    for stream in ("session", "backoff", "route"):
-        s[f"{stream}_key"] = key_of(seed, stream)
-    for name in ("one_way_s", "handshake_cpu_s", "first_syn_again_s"):
-        s[name] = getattr(latencies, name)
-    s["login_rest_s"] = latencies.login_network_s - latencies.one_way_s
-    s["login_cpu_s"], s["handshake_timeout_s"] = server.login_cpu_s, server.handshake_timeout_s
-    s["interval_s"] = 1 / server.backend_logins_per_s if server.backend_logins_per_s else 0.0
-    s["connect_timeout_s"], s["most_waiting"] = behaviour.connect_timeout_s, server.backlog
-    s["kept"], s["series"] = _ROWS[level], level != "full"
-    pods = np.zeros(64, POD)
-    pods["pace_s"], pods["frozen_until_s"] = math.inf, -math.inf
-    parts, lengths, sums = parts_of(behaviour.session)
-    arrays: dict[str, Array] = {
-        "users": _new_users(np.zeros(0, USER), users),
-        "pods": pods,
-        "backends": np.zeros(0),
-        "arrivals": np.zeros(0),
-        "vacant": np.zeros(users),
-        "calendar": np.zeros(0),
-        "tried": np.zeros(users),
-        "following": np.zeros(users),
-        "due": np.zeros(users),
-        "present": np.zeros(users),
-        "pool": np.zeros(1),
-        "waits": np.array(waits),
-        "parts": parts,
-        "lengths": lengths,
-        "sums": sums,
-        "rows": np.zeros(ROWS, ROW),
-        "bins": np.zeros((1, 1, COUNTERS)),
-        **{name: queues.empty(1024) for name in (*HEAPS, *RINGS)},
-    }
-    for name, array in arrays.items():
-        store[name] = array
-    return store
-
-
-def _new_users(users: Array, more: int = 0) -> Array:
-    """Twice as many, or `more` more; the new ones are nobody yet."""
-    more = more or len(users)
-    grown = np.zeros(len(users) + more, USER)
-    grown[: len(users)] = users
-    grown["occupant"][len(users) :] = -1
-    grown["pod"][len(users) :] = -1
-    return grown
-
-
-def _longer(array: Array, size: int = 0) -> Array:
-    grown = np.zeros(size or 2 * len(array), array.dtype)
-    grown[: len(array)] = array
-    if array.dtype == POD:
-        grown["frozen_until_s"][len(array) :] = -math.inf
-        grown["pace_s"][len(array) :] = math.inf
-    return grown

@@ -13,6 +13,9 @@ f8, i8, i4, i2, i1 = np.float64, np.int64, np.int32, np.int16, np.int8
 EVENT = np.dtype([("t_s", f8), ("order", i8), ("what", i8)])
 """An entry of a queue; see `queues`."""
 
+TIMED = np.dtype([("t_s", f8), ("slot", i8)])
+"""A user's slot and when its session ends."""
+
 PART = np.dtype(
     [("fresh", f8), ("met", f8), ("p1", f8), ("p2", f8), ("kind", i8), ("first", i8), ("count", i8)]
 )
@@ -107,7 +110,13 @@ GLOBAL = np.dtype(
         ("pace_s", f8),  # the earliest of all pods'
         ("calendar_s", f8),  # where the calendar begins
         ("bucket_s", f8),
+        ("wheel_s", f8),  # when the wheel's next bucket that holds anything begins
+        ("passed_s", f8),  # the backend's limiter before the logins that are passing
         ("sequence", i8),
+        ("wheel_bucket", i8),  # the wheel's present bucket, counted from 0 s
+        ("in_wheel", i8),  # timers in the wheel
+        ("free_block", i8),  # the first of the list
+        ("free_blocks", i8),
         ("arrival", i8),  # the next in the array of arrivals
         ("arrived", i8),  # places so far
         ("bucket", i8),  # the calendar's present one
@@ -123,7 +132,6 @@ GLOBAL = np.dtype(
         ("tell_online", i8),
         ("emptied", i8),  # a watched pod, -1: none
         ("attempts", i8),
-        ("touched", i8),  # nothing but a reason to read
     ],
     align=True,
 )
@@ -148,6 +156,7 @@ SETTINGS = np.dtype(
         ("reconnect", i8),
         ("kept", i8),  # rows
         ("series", i8),  # whether it is counted
+        ("shortens", i8),  # whether quiet times may go the short way
     ],
     align=True,
 )
@@ -168,7 +177,11 @@ KINDS = {
     "tried": np.dtype(i4),  # by slot: the pod of its latest attempt, for looking through all slots
     "following": np.dtype(i4),  # by slot: the next one in its bucket
     "due": np.dtype(f8),  # by slot: its time in the calendar
-    "present": np.dtype(i8),  # the present bucket's slots, by time
+    "present": TIMED,  # the present bucket, by time
+    "unsorted": TIMED,  # as it was
+    "marks": np.dtype(i4),  # for sorting it
+    "wheel": np.dtype(i4),  # each bucket's first block, -1: none
+    "blocks": EVENT,  # of timers in the wheel, see there
     "pool": np.dtype(i8),  # connections that are asked to leave, in that order, pod by pod
     "waits": np.dtype(f8),  # of a reconnect schedule
     "parts": PART,
@@ -176,13 +189,14 @@ KINDS = {
     "sums": np.dtype(f8),
     "rows": ROW,
     "bins": np.dtype(i4),  # release, bin, counter
-    "timers": EVENT,  # a heap: retries and other things of users
+    "timers": EVENT,  # a heap: retries and other things of users, of the wheel's present bucket
     "stages": EVENT,  # a heap: of logins under way
     "knocks": EVENT,  # this and the rest: rings
     "logins": EVENT,
     "turns": EVENT,  # logins that wait for the backend's turn; times are those of coming
     "readies": EVENT,
     "losses": EVENT,
+    "passing": EVENT,  # logins that are done, but not before what is to be done next; see `calm`
 }
 """Every array and the type of its records."""
 

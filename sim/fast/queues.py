@@ -96,6 +96,18 @@ def first_s(ring: Array) -> float:
 
 
 @compiled
+def last_s(ring: Array) -> float:
+    """When a ring's last event is due; there must be one."""
+    return float(ring[1 + ((ring[0].what - 1) & (len(ring) - 2))].t_s)
+
+
+@compiled
+def ahead(ring: Array, n: int) -> int:
+    """A ring's event n places behind the first, or what else is in that place."""
+    return int(ring[1 + ((ring[0].order + n) & (len(ring) - 2))].what)
+
+
+@compiled
 def first(ring: Array) -> int:
     """A ring's first event; there must be one."""
     return int(ring[1 + (ring[0].order & (len(ring) - 2))].what)

@@ -17,8 +17,10 @@ from numba.extending import intrinsic  # type: ignore[import-untyped, unused-ign
 
 from sim.fast.compiled import compiled
 from sim.fast.layout import COUNTERS, KINDS, STORE, Array
+from sim.fast.queues import slot_of
 
 CACHE_LINE = 64
+USER_BYTES = KINDS["users"].itemsize
 W: TypeAlias = Any
 """A record of `layout.STORE`, in compiled code."""
 
@@ -47,6 +49,11 @@ _LOGINS = KINDS["logins"]
 _TURNS = KINDS["turns"]
 _READIES = KINDS["readies"]
 _LOSSES = KINDS["losses"]
+_PASSING = KINDS["passing"]
+_UNSORTED = KINDS["unsorted"]
+_MARKS = KINDS["marks"]
+_WHEEL = KINDS["wheel"]
+_BLOCKS = KINDS["blocks"]
 
 
 class Store:
@@ -88,6 +95,38 @@ def _address_as_pointer(_: Any, address: Any) -> Any:
 
 
 _pointer: Any = intrinsic(_address_as_pointer)
+
+
+def _fetched_soon(_: Any, address: Any) -> Any:
+    """Have the cache line at this address read, without waiting for it."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), number, number, number])
+        name = "llvm.prefetch.p0"
+        prefetch = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+        where = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+        builder.call(prefetch, [where, number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(address), generate
+
+
+_fetch: Any = intrinsic(_fetched_soon)
+
+
+@compiled
+def soon(w: W, slot: int) -> None:
+    """This user's record will be needed: both of its cache lines are on their way."""
+    _fetch(w.users_at + slot * USER_BYTES)
+    _fetch(w.users_at + slot * USER_BYTES + CACHE_LINE)
+
+
+@compiled
+def soon_on_top(w: W, heap: Array) -> None:
+    """As `soon`, for the users of a heap's first events."""
+    for place in range(1, 4):
+        soon(w, slot_of(heap[place].what))
 
 
 @compiled
@@ -261,4 +300,39 @@ def due(w: W) -> Array:
 def tried(w: W) -> Array:
     """As `layout.KINDS` says."""
     found: Array = _array(_pointer(w.tried_at), (w.tried_n,), _TRIED)
+    return found
+
+
+@compiled
+def passing(w: W) -> Array:
+    """As `layout.KINDS` says."""
+    found: Array = _array(_pointer(w.passing_at), (w.passing_n,), _PASSING)
+    return found
+
+
+@compiled
+def unsorted(w: W) -> Array:
+    """As `layout.KINDS` says."""
+    found: Array = _array(_pointer(w.unsorted_at), (w.unsorted_n,), _UNSORTED)
+    return found
+
+
+@compiled
+def marks(w: W) -> Array:
+    """As `layout.KINDS` says."""
+    found: Array = _array(_pointer(w.marks_at), (w.marks_n,), _MARKS)
+    return found
+
+
+@compiled
+def wheel(w: W) -> Array:
+    """As `layout.KINDS` says."""
+    found: Array = _array(_pointer(w.wheel_at), (w.wheel_n,), _WHEEL)
+    return found
+
+
+@compiled
+def blocks(w: W) -> Array:
+    """As `layout.KINDS` says."""
+    found: Array = _array(_pointer(w.blocks_at), (w.blocks_n,), _BLOCKS)
     return found

@@ -9,13 +9,12 @@ import numpy as np
 import polars as pl
 
 from loadgen.behaviour.attempts import ClosedBy, Failure, Reason
+from sim.fast.counted import COLUMNS, something
 from sim.fast.layout import (
     BACKEND,
-    CLOSED,
     EOF,
     NETWORK,
     NO_CUT,
-    OPENED,
     POD_GONE,
     RESET,
     SERVER,
@@ -85,43 +84,37 @@ class Series:
 
     def __init__(self, duration_s: float) -> None:
         self._bins = math.ceil(duration_s)
-        self._frames: list[pl.DataFrame] = []
+        self._found: list[Array] = []
+        self._room = np.empty((COLUMNS, 0), np.int32)
         self._open = np.zeros(1, np.int64)  # by release, the first for none
 
     def begin(self, open_now: Array) -> None:
         """Time zero: so many connections are open of each release."""
         self._open = open_now.astype(np.int64)
 
-    def add(self, first: int, counted: Array) -> None:
-        """These bins are complete, the first of them `first`: release, bin, counter."""
-        if len(self._open) < len(counted):
-            self._open = np.concatenate((self._open, np.zeros(len(counted) - len(self._open), np.int64)))
-        counted = counted[:, : max(self._bins - first, 0)]
-        if counted.shape[1] == 0:
-            return
-        changes = counted[:, :, OPENED].astype(np.int64) - counted[:, :, CLOSED]
-        open_ = self._open[:, None] + np.cumsum(changes, axis=1)
-        self._open = open_[:, -1].copy()
-        something = (open_ > 0) | counted[:, :, :OPENED].any(axis=2)
-        release, at = np.nonzero(something)
-        values = counted[release, at]
-        columns = {"bin": (at + first).astype(np.int32), "number": release.astype(np.int16)}
-        columns["open"] = open_[release, at].astype(np.int32)
-        for counter, name in enumerate(_COUNTED):
-            columns[name] = values[:, counter].astype(np.int32)
-        self._frames.append(pl.DataFrame(columns))
+    def add(self, first: int, bins: Array, complete: int) -> None:
+        """So many bins are complete, the first of them `first`: release, bin, counter."""
+        if len(self._open) < len(bins):
+            self._open = np.concatenate((self._open, np.zeros(len(bins) - len(self._open), np.int64)))
+        complete = max(min(complete, self._bins - first), 0)
+        cells = len(bins) * complete + 1  # what is nothing is overwritten, the last one too
+        if self._room.shape[1] < cells:
+            self._room = np.empty((COLUMNS, 2 * cells), np.int32)
+        rows = something(bins, first, complete, self._open, self._room)
+        self._found.append(self._room[:, :rows].copy())
 
     def table(self, releases: Sequence[str]) -> pl.DataFrame:
         """All of it, with the releases' names; their order is that of their first pods."""
-        if not self._frames:
+        if not self._found:
             return pl.DataFrame()
-        whole = pl.concat(self._frames)
-        self._frames = [whole]
-        return whole.select(
-            pl.col("bin").cast(pl.Float64).alias("t_s"),
-            pl.Series("release", [None, *releases], dtype=pl.String).gather(whole["number"]).alias("release"),
-            "open",
-            *_COUNTED,
+        columns = [np.concatenate([part[at] for part in self._found]) for at in range(COLUMNS)]
+        names = pl.Series([None, *releases], dtype=pl.String)
+        return pl.DataFrame(
+            {
+                "t_s": columns[0].astype(np.float64),
+                "release": names.gather(columns[1]),
+                **dict(zip(("open", *_COUNTED), columns[2:], strict=True)),
+            }
         )
 
 

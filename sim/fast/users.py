@@ -47,8 +47,9 @@ from sim.fast.layout import (
     VACANT,
     WAITING,
 )  # fmt: skip
-from sim.fast.queues import packed, push
-from sim.fast.store import W, bins, calendar, due, following, pods, rows, timers, users, vacant, waits
+from sim.fast.queues import packed
+from sim.fast.store import W, bins, calendar, due, following, pods, rows, users, vacant, waits
+from sim.fast.wheel import later
 
 KNOCK, ACCEPT, LOGIN, SERVED, READY, AGAIN, RETRY, END, TCP_DEADLINE, DEADLINE, NO_ANSWER = range(11)
 """Kinds of events."""
@@ -58,12 +59,18 @@ MOST_DOUBLINGS = 1000
 
 
 @compiled
-def count(w: W, t_s: float, release: int, counter: int, up: bool) -> None:
-    """One more in the series' bin of this moment, or with `up` of the first bin that begins after it."""
+def add(w: W, t_s: float, release: int, counter: int, up: bool, change: int) -> None:
+    """So many more in the series' bin of this moment, or with `up` of the first bin that begins after it."""
     since_s = t_s - w.zero_s + HALF_A_MICROSECOND
     at = int(math.ceil(since_s - 2 * HALF_A_MICROSECOND) if up else math.floor(since_s)) - w.bin
     if 0 <= at < w.window:
-        bins(w)[release + 1, at, counter] += 1
+        bins(w)[release + 1, at, counter] += change
+
+
+@compiled
+def count(w: W, t_s: float, release: int, counter: int, up: bool) -> None:
+    """One more, as `add`."""
+    add(w, t_s, release, counter, up, 1)
 
 
 @compiled
@@ -74,8 +81,7 @@ def enlist(w: W, slot: int) -> None:
         return
     bucket = int((u.end_s - w.calendar_s) / w.bucket_s)
     if bucket <= w.bucket or u.in_calendar:
-        w.sequence += 1
-        push(timers(w), u.end_s, w.sequence, packed(END, slot, u.life))
+        later(w, u.end_s, packed(END, slot, u.life))
     else:
         u.in_calendar = 1
         due(w)[slot] = u.end_s
@@ -121,6 +127,21 @@ def connect(w: W, slot: int, t_s: float) -> None:
     u.ready_s = math.inf
     u.pod = -1
     w.attempts += 1
+
+
+@compiled
+def come(w: W, t_s: float) -> int:
+    """The next arrival; its slot."""
+    w.arrival += 1
+    slot = w.arrived
+    if w.population == 0:
+        w.free -= 1
+        slot = vacant(w)[w.free]
+        users(w)[slot].occupant = -1
+    users(w)[slot].place = w.arrived
+    w.arrived += 1
+    arrive(w, slot, t_s)
+    return int(slot)
 
 
 @compiled
@@ -248,8 +269,7 @@ def offline(w: W, slot: int, t_s: float, closed_by: int, failure: int) -> bool:
         return gone(w, slot, t_s)
     u.phase = WAITING
     u.wait_s = wait_s
-    w.sequence += 1
-    push(timers(w), t_s + wait_s, w.sequence, packed(RETRY, slot, u.serial))
+    later(w, t_s + wait_s, packed(RETRY, slot, u.serial))
     return False
 
 

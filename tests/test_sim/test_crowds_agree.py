@@ -2,10 +2,13 @@
 
 from collections import Counter
 from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 
 from deployer.draining import After, DrainSettings
@@ -16,7 +19,8 @@ from loadgen.behaviour.backoff import Backoff, Immediate
 from loadgen.behaviour.backoff import Fixed as FixedWait
 from loadgen.behaviour.sessions import Exponential, Forever, Lognormal, Mixture
 from loadgen.behaviour.settings import Behaviour
-from sim.setup import CrowdKind, PlannedDeploy, ServerSetup
+from sim.fast import rooms
+from sim.setup import CrowdKind, Fault, FaultKind, Level, PlannedDeploy, ServerSetup, SetupError
 from sim.world import simulate
 
 STRATEGIES = ("recreate", "rolling", "graceful", "rainbow")
@@ -198,7 +202,6 @@ def test_without_chance_both_crowds_do_the_same_to_the_microsecond(setup_of):
 @pytest.mark.parametrize("level", ["lost", "series"])
 def test_a_level_changes_what_is_kept_and_nothing_that_happens(setup_of, level):
     from scenarios.record import kept, series_of
-    from sim.setup import Level
 
     setup = setup_of("rolling", crowd=CrowdKind.FAST)
     full = simulate(setup)
@@ -209,6 +212,71 @@ def test_a_level_changes_what_is_kept_and_nothing_that_happens(setup_of, level):
     whole = series_of(full.connections, setup.duration_s).filter(pl.col("t_s") >= 0)
     order = ["t_s", "release"]
     assert less.series.sort(order).cast(dict(whole.schema)).equals(whole.sort(order))
+
+
+PEOPLE = st.one_of(
+    st.builds(Fixed, st.integers(20, 400)),
+    st.builds(Poisson, st.floats(1.0, 40.0)),
+)
+WAITS = st.sampled_from([Backoff(0.5, 8.0, give_up=5), FixedWait(0.4), Immediate(give_up=9)])
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    strategy=st.sampled_from(STRATEGIES),
+    seed=st.integers(0, 1 << 30),
+    people=PEOPLE,
+    session=st.sampled_from([Exponential(25.0), Lognormal(8.0, 1.2), Exponential(400.0), Forever()]),
+    waits=WAITS,
+    timeout_s=st.sampled_from([0.05, 2.0, 10.0]),
+    login_cpu_s=st.sampled_from([0.0, 0.002, 0.03]),
+    backend_logins_per_s=st.sampled_from([0.0, 30.0, 500.0]),
+    backlog=st.sampled_from([4, 128]),
+    fault=st.sampled_from(["", "kill_pod", "backend_down", "node_loss"]),
+    level=st.sampled_from(["full", "lost", "series"]),
+)
+def test_the_short_way_through_quiet_times_leads_to_the_same_to_the_last_bit(
+    setup_of,
+    strategy,
+    seed,
+    people,
+    session,
+    waits,
+    timeout_s,
+    login_cpu_s,
+    backend_logins_per_s,
+    backlog,
+    fault,
+    level,
+):
+    if isinstance(people, Poisson) and isinstance(session, Forever):
+        session = Exponential(60.0)
+    setup = setup_of(
+        strategy,
+        seed=seed,
+        crowd=CrowdKind.FAST,
+        duration_s=40.0,
+        level=Level(level),
+        behaviour=Behaviour(
+            people, session, waits, ramp_per_s=40.0, connect_timeout_s=timeout_s, messages_per_min=0
+        ),
+        deploys=(PlannedDeploy(3.0, "b2c3d4"), PlannedDeploy(20.0, "c3d4e5")),
+        faults=(Fault(12.0, FaultKind(fault), duration_s=5.0),) if fault else (),
+        server=ServerSetup(
+            login_cpu_s=login_cpu_s, backlog=backlog, backend_logins_per_s=backend_logins_per_s, linger_s=0.5
+        ),
+    )
+    found = []
+    for shortens in (1, 0):
+        with patch.object(rooms, "SHORTENS", shortens):
+            try:
+                outcome = simulate(setup)
+            except SetupError as error:
+                found.append((str(error),))
+                continue
+        found.append((outcome.connections, outcome.series, list(outcome.samples), outcome.pods))
+    for short, long in zip(*found, strict=True):
+        assert short.equals(long) if isinstance(short, pl.DataFrame) else short == long
 
 
 def test_a_drain_policy_that_counts_sees_the_same(setup_of):
