@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from pydantic import BaseModel
 
+from deployer.clusters.controlplane.objects import Timing
 from deployer.clusters.local.config import Startup
 from deployer.draining import After, DrainSettings, Empty, Few, Manual, Pin, Policy, WorthIt
 from deployer.fleet import Kind, Limits
@@ -98,7 +99,8 @@ def setup_of(spec: Spec, strategy: str) -> Setup:
     """A simulated run of the spec. Raises SpecError, StrategyError, DrainError and SetupError."""
     from sim import setup
 
-    fleet, server = spec.fleet, spec.server
+    fleet, server, network = spec.fleet, spec.server, spec.network
+    throttled = None if network.no_endpoints is None else network.no_endpoints.throttled
     return setup.Setup(
         seed=spec.seed,
         duration_s=spec.duration,
@@ -127,7 +129,11 @@ def setup_of(spec: Spec, strategy: str) -> Setup:
             ping_interval_s=server.ping_interval,
             pace_per_s=server.pace_per_s,
         ),
-        network=setup.NetworkSetup(sync_period_s=spec.network.sync_period),
+        timing=Timing(gone_after_exit_s=fleet.removal),
+        network=setup.NetworkSetup(
+            sync_period_s=network.sync_period,
+            no_endpoints=None if throttled is None else setup.Throttled(throttled.per_s, throttled.burst),
+        ),
         deploys=tuple(
             setup.PlannedDeploy(
                 deploy.at_s,

@@ -167,16 +167,22 @@ def verdict(found: Validation) -> list[str]:
         first = f"{found.name}: {outside} of {held} metrics held lie outside what is simulated: {named}"
     else:
         first = f"{found.name}: all {held} metrics held lie where the simulation says a run lies"
-    start = found.start
+    start, no_endpoints = found.start, found.spec.network.no_endpoints
     if start.pods == 0:
-        return [
-            first,
-            "simulated with pods that start as the scenario says: too few started in the run to measure",
-        ]
+        second = "simulated with pods that start as the scenario says: too few started in the run to measure"
+    else:
+        second = (
+            f"simulated with pods that start as the run's {start.pods} new ones did: "
+            f"median {start.median_s:.2f} s, sigma {start.sigma:.2f}"
+        )
+    if no_endpoints is None or no_endpoints.throttled is None:
+        return [first, second]
+    per_s = no_endpoints.throttled.per_s
     return [
         first,
-        f"simulated with pods that start as the run's {start.pods} new ones did: "
-        f"median {start.median_s:.2f} s, sigma {start.sigma:.2f}",
+        second,
+        f"simulated with pods that are gone {found.spec.fleet.removal:.2f} s after their exit, and with "
+        f"network.no_endpoints=throttled ({per_s:g} refused in a second, the others hang)",
     ]
 
 

@@ -24,6 +24,7 @@ import polars as pl
 from scipy.optimize import minimize
 from scipy.stats import norm
 
+from deployer.clusters.controlplane.objects import Timing
 from deployer.draining import DrainError
 from deployer.strategies import StrategyError
 from scenarios import build
@@ -33,12 +34,14 @@ from scenarios.plan.trial import trial
 from scenarios.record import Record
 from scenarios.replicate import Replications, Spread
 from scenarios.spec import Spec, SpecError, require_built, spec_of
-from scenarios.spec.fleet import Startup
+from scenarios.spec.fleet import NoEndpoints, Startup
 from scenarios.thresholds import METRICS
 
 SURE = 0.99
 """How often a real run that obeys the simulation passes."""
 MIN_SEEDS = 5
+FEW_ENDS = 4
+SLOW_END_S = 10.0
 _SIGMAS = (0.05, 1.5)  # of a start's logarithm
 
 
@@ -101,7 +104,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Validation:
-    """A real run beside its simulated ones."""
+    """A real run beside its simulated ones; `spec` is what these simulated."""
 
     folder: Path
     real: Record
@@ -110,6 +113,7 @@ class Validation:
     simulated: Replications
     start: Start
     rows: tuple[Row, ...]
+    spec: Spec
 
     @property
     def name(self) -> str:
@@ -139,6 +143,7 @@ class Validation:
             "world": self.real.run["world"],
             "seeds": len(self.simulated.summaries),
             "startup": {name: getattr(self.start, name) for name in Start.__slots__},
+            "no_endpoints": self.spec.network.model_dump(mode="json")["no_endpoints"],
             "outside": [row.metric for row in self.outside],
             "metrics": {row.metric: _row_json(row) for row in self.rows},
         }
@@ -158,7 +163,7 @@ def validate_record(
         raise UserMistake(f"{folder}: the run was interrupted; only a whole one can be held against others")
     if seeds < MIN_SEEDS:
         raise UserMistake(f"--seeds {seeds}: an interval needs at least {MIN_SEEDS} runs")
-    spec, start = as_measured(spec_of(dict(run["spec"])), real)
+    spec, start = as_measured(as_in_world(spec_of(dict(run["spec"])), real), real)
     strategy = run["strategy"]
     try:
         require_built(spec, strategy, "sim")
@@ -168,7 +173,39 @@ def validate_record(
     runs = [(spec.model_copy(update={"seed": spec.seed + n}), strategy) for n in range(seeds)]
     title = f"{spec.name} · {strategy} · {seeds} simulated runs"
     found = Replications(tuple(simulate_all(runs, jobs, None, title, quiet)))
-    return Validation(folder, real, summary, trial(spec, strategy), found, start, judge(summary, found))
+    return Validation(folder, real, summary, trial(spec, strategy), found, start, judge(summary, found), spec)
+
+
+def as_in_world(spec: Spec, real: Record) -> Spec:
+    """The spec with what Kubernetes does where `local` does as the spec says.
+
+    New connections to a Service without endpoints are throttled, if the spec does not say otherwise, and pods
+    are removed as fast as they were: the median time from their exit, where the server said when that is.
+    """
+    if real.run["world"] == "local":
+        return spec
+    said = spec.network.no_endpoints or NoEndpoints.model_validate("throttled")
+    network = spec.network.model_copy(update={"no_endpoints": said})
+    removal_s = removal_of(real.pods, spec.server.linger) if _closes(spec, real.run["strategy"]) else None
+    fleet = spec.fleet if removal_s is None else spec.fleet.model_copy(update={"removal": removal_s})
+    return spec.model_copy(update={"network": network, "fleet": fleet})
+
+
+def _closes(spec: Spec, strategy: str) -> bool:
+    """Whether servers exit when `linger` is over, whoever is still connected."""
+    mode = spec.server.on_sigterm
+    return mode == "close" or (mode == "auto" and strategy != "graceful")
+
+
+def removal_of(pods: pl.DataFrame, linger_s: float) -> float | None:
+    """Median time from exit to gone of the pods that ended in the run, their exit `linger_s` after SIGTERM.
+
+    None where fewer than `FEW_ENDS` did. Not above `SLOW_END_S`: what is slower had another reason to stay.
+    """
+    ended = pods.filter((pl.col("t_terminating_s") > 0) & pl.col("t_gone_s").is_not_null())
+    took_s = ended["t_gone_s"] - ended["t_terminating_s"] - Timing().sigterm_after_s - linger_s
+    known = took_s.filter((took_s > 0) & (took_s < SLOW_END_S))
+    return float(np.median(known)) if len(known) >= FEW_ENDS else None
 
 
 def as_measured(spec: Spec, real: Record) -> tuple[Spec, Start]:

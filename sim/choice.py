@@ -24,6 +24,8 @@ def choose(setup: Setup) -> tuple[CrowdKind, str]:
     """
     if setup.behaviour.vanish_ratio:
         return CrowdKind.ORACLE, "crowd: oracle, which alone knows users who vanish"
+    if setup.network.no_endpoints is not None:
+        return CrowdKind.ORACLE, "crowd: oracle, which alone knows a Service that refuses few"
     if setup.crowd is not CrowdKind.AUTO:
         return setup.crowd, f"crowd: {setup.crowd.value}, as asked"
     behaviour = setup.behaviour
@@ -48,7 +50,8 @@ def choose(setup: Setup) -> tuple[CrowdKind, str]:
 def make(kind: CrowdKind, setup: Setup, env: simpy.Environment, streams: Streams) -> Crowd:
     """That crowd."""
     if kind is CrowdKind.ORACLE:
-        return Oracle(env, setup.behaviour, setup.server, setup.latencies, streams)
+        throttled = setup.network.no_endpoints
+        return Oracle(env, setup.behaviour, setup.server, setup.latencies, streams, throttled)
     from sim.fast.crowd import FastCrowd  # numba takes a second to import
 
     return FastCrowd(

@@ -87,10 +87,13 @@ class Kubelet:
         streams: Streams,
         crowd: Crowd,
         report: Callable[[Callable[[State, float], State]], None],
+        address_gone: Callable[[str], None] = lambda pod: None,
     ) -> None:
+        """`address_gone`: nobody answers at this pod's address any more; told where addresses are modelled."""
         self._env, self._setup, self._crowd, self._report = env, setup, crowd, report
         self._fleet, self._timing, self._latencies = setup.fleet, setup.timing, setup.latencies
-        self._startup, self._probe = streams["startup"], streams["probe"]
+        self._startup, self._probe, self._stopping = streams["startup"], streams["probe"], streams["stopping"]
+        self._address_gone = address_gone
         self._bad: Mapping[Release, Bad] = {d.release: d.bad for d in setup.deploys if d.release and d.bad}
         nodes = setup.fleet.nodes
         self._nodes = [Node(f"node-{n + 1}", nodes.cpu, nodes.memory_bytes) for n in range(nodes.count)]
@@ -319,7 +322,14 @@ class Kubelet:
             pod.ended = True
             after_s = self._timing.gone_after_exit_s if pod.node else 0.0
             Call(self._env, after_s, lambda: self._gone(name, pod))
-            self._set_ready(name, pod)
+            if self._setup.network.no_endpoints is None or pod.node is None:
+                self._set_ready(name, pod)
+                return
+            spread_s = self._stopping.uniform(0.0, self._latencies.address_spread_s)
+            lost_s = after_s * self._latencies.address_gone_ratio + spread_s
+            Call(self._env, lost_s, lambda: self._address_gone(name))
+            unready_s = lost_s + after_s * self._latencies.endpoint_gone_ratio
+            Call(self._env, unready_s, lambda: self._set_ready(name, pod))
 
     def _restart(self, name: str, pod: _Pod) -> None:
         if pod.kill_at_s is not None:

@@ -19,6 +19,11 @@ class Latencies:
     backend_s: float = 0.001  # gateway → XMPP server → gateway, in every login and message
     exit_s: float = 0.02  # last connection closed → the process has exited
     first_syn_again_s: float = 1.0  # Linux sends SYN again after 1 s, then 2, 4 … when the backlog is full
+    linear_syns: int = 4  # so many more times it does so after 1 s when a throttled Service is silent
+    address_gone_ratio: float = 0.5  # of the time from a pod's exit until it is gone, its address is there
+    endpoint_gone_ratio: float = 0.1  # … and so much later its endpoint is out, if refusals are throttled
+    address_spread_s: float = 0.12  # by which pods that exit together differ in that
+    endpoint_told_s: float = 0.01  # endpoint changed → kube-proxy knows; the rest of 0.07 s is its sync
     scheduled_s: float = 0.04  # pod created → it has a node (measured median)
     crash_seen_s: float = 0.4  # process died → endpoint out (measured median 0.43)
     restart_s: float = 0.6  # process died → the next one starts, the first time (measured)

@@ -21,8 +21,9 @@ from loadgen.behaviour.streams import Streams
 from sim.clock import Call
 from sim.crowd import Cut, Log
 from sim.latencies import Latencies
+from sim.network import Answer, Door, syn_again_s
 from sim.pods import Limiter
-from sim.setup import ServerSetup
+from sim.setup import ServerSetup, Throttled
 from sim.sockets import ENDS, SILENT_PINGS, TCP_GIVES_UP_S, Connection, Listener, User
 
 
@@ -36,13 +37,13 @@ class Oracle:
         server: ServerSetup,
         latencies: Latencies,
         streams: Streams,
+        no_endpoints: Throttled | None = None,
     ) -> None:
         self._env, self._behaviour, self._server, self._latencies = env, behaviour, server, latencies
-        self._streams, self._route_rng = streams, streams["route"]
+        self._streams, self._door = streams, Door(streams["route"], no_endpoints)
         self._mail = Mailroom()
         self._users: list[User] = []
         self._pods: dict[str, Listener] = {}
-        self._backends: tuple[str, ...] = ()
         self._backend = Limiter(env, server.backend_logins_per_s, self._served, self._let_in)
         self._backend_back_s = -math.inf
         self._arrivals: Iterator[float] = iter(())
@@ -73,7 +74,7 @@ class Oracle:
 
     def route(self, backends: tuple[str, ...]) -> None:
         """The proxy's table has changed."""
-        self._backends = backends
+        self._door.backends = backends
 
     def listen(self, pod: str, release: Release, emptied: Callable[[], None]) -> None:
         """A pod accepts from now on, with an idle CPU and no connection."""
@@ -239,13 +240,14 @@ class Oracle:
             return
         listener = connection.listener
         if listener is None:
-            if not self._backends:
-                self._later(self._latencies.one_way_s, self._refused, connection)
+            found = self._door.knock(self._env.now)
+            if isinstance(found, Answer):
+                self._turned_away(connection, found)
                 return
-            chosen = self._backends[int(self._route_rng.random() * len(self._backends))]
-            listener = self._pods.get(chosen)
+            listener = self._pods.get(found)
         if listener is None or not listener.listening:
-            self._later(self._latencies.one_way_s, self._reset, connection)
+            # TCP connected to the proxy, which found nobody behind.
+            self._later(self._latencies.one_way_s, self._failed, connection, Failure.HANDSHAKE, How.RESET)
             return
         connection.listener = listener
         if len(listener.not_accepted) >= self._server.backlog:
@@ -257,6 +259,15 @@ class Oracle:
         done_s = listener.cpu.serve(now_s, self._latencies.handshake_cpu_s)
         self._later(self._latencies.one_way_s, self._connected, connection)
         self._later(done_s - now_s, self._accept, connection, now_s)
+
+    def _turned_away(self, connection: Connection, answer: Answer) -> None:
+        """There is no pod for this SYN. Where nothing is said the client may send another, or lose patience."""
+        if answer is Answer.REFUSED:
+            self._later(self._latencies.one_way_s, self._failed, connection, Failure.REFUSED)
+        elif answer is Answer.SILENCE:
+            connection.silent_syns += 1
+            again_s = syn_again_s(connection.silent_syns, self._latencies)
+            self._later(again_s, self._knock, connection, 0.0)
 
     def _accept(self, connection: Connection, since_s: float) -> None:
         """The server's turn has come to this handshake."""
@@ -325,16 +336,9 @@ class Oracle:
 
     # What clients see
 
-    def _refused(self, connection: Connection) -> None:
+    def _failed(self, connection: Connection, failure: Failure, how: How | None = None) -> None:
         if self._ends(connection):
-            place = connection.user.place
-            self._do(connection.user, place.failed(self._env.now, Failure.REFUSED))
-
-    def _reset(self, connection: Connection) -> None:
-        """TCP connected to the proxy, which found nobody behind."""
-        if self._ends(connection):
-            place = connection.user.place
-            self._do(connection.user, place.failed(self._env.now, Failure.HANDSHAKE, How.RESET))
+            self._do(connection.user, connection.user.place.failed(self._env.now, failure, how))
 
     def _connected(self, connection: Connection) -> None:
         if not connection.left:
@@ -381,16 +385,10 @@ class Oracle:
 
     def _send(self, user: User, step: Send) -> None:
         """A message is under way: it arrives unless an end of its way is cut before it has passed there."""
-        addressee = self._users[step.to_place].connection
-        if user.connection is not None and addressee is not None:
-            self._later(
-                self._latencies.message_s,
-                self._arrives,
-                step.message,
-                user.connection,
-                addressee,
-                self._env.now,
-            )
+        way, addressee = user.connection, self._users[step.to_place].connection
+        if way is not None and addressee is not None:
+            sent = (step.message, way, addressee, self._env.now)
+            self._later(self._latencies.message_s, self._arrives, *sent)
 
     def _arrives(self, message: str, way: Connection, addressee: Connection, sent_s: float) -> None:
         now_s, hop_s = self._env.now, self._latencies.one_way_s

@@ -129,10 +129,24 @@ class ServerSetup:
 
 
 @dataclass(frozen=True, slots=True)
+class Throttled:
+    """New connections that find no pod, as Linux treats them behind kube-proxy's iptables rules.
+
+    Without endpoints only so many are refused, for the kernel limits the ICMP answers to one address
+    (`icmp_ratelimit`, a burst of `XRLIM_BURST_FACTOR`), and all users come from one; the others hang. So does
+    who is sent to a pod that has ended and is still an endpoint.
+    """
+
+    per_s: float = 1.0
+    burst: float = 6.0
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkSetup:
     """The way from a client to a pod."""
 
     sync_period_s: float = 1.0  # kube-proxy's minimum sync period; 0: endpoint changes count at once
+    no_endpoints: Throttled | None = None  # None: who finds no pod is refused at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +198,10 @@ class Setup:
         _need("ping_interval_s", server.ping_interval_s, server.ping_interval_s > 0, "above 0")
         _need("pace_per_s", server.pace_per_s, server.pace_per_s > 0, "above 0")
         _need("sync_period_s", self.network.sync_period_s, self.network.sync_period_s >= 0, "0 or more")
+        throttled = self.network.no_endpoints
+        if throttled is not None:
+            _need("no_endpoints.per_s", throttled.per_s, throttled.per_s > 0, "above 0")
+            _need("no_endpoints.burst", throttled.burst, throttled.burst >= 1, "at least 1")
         for at_s in (*(d.at_s for d in self.deploys), *(f.at_s for f in self.faults)):
             _need("at_s", at_s, at_s >= 0, "0 or more: nothing is planned before time zero")
 

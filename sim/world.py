@@ -51,7 +51,11 @@ class _World:
         kind, self._crowd_note = choice.choose(setup)
         self._crowd = choice.make(kind, setup, env, streams)
         self._proxy = ServiceProxy(
-            env, setup.network.sync_period_s, setup.timing.endpoint_s, self._crowd.route
+            env,
+            setup.network.sync_period_s,
+            setup.timing.endpoint_s,
+            self._crowd.route,
+            None if setup.network.no_endpoints is None else setup.latencies.endpoint_told_s,
         )
         strategy = setup.strategy
         self._cluster = VirtualCluster(
@@ -64,7 +68,9 @@ class _World:
             self._proxy,
             self._changed,
         )
-        self._kubelet = Kubelet(env, setup, streams, self._crowd, self._cluster.write)
+        self._kubelet = Kubelet(
+            env, setup, streams, self._crowd, self._cluster.write, self._proxy.address_gone
+        )
         self._cluster.run_pods_on(self._kubelet)
         self._deployer = Deployer(env, self._cluster, strategy, setup.drain, setup.latencies.reaction_s)
         self._up = env.event()

@@ -15,6 +15,7 @@ EVERYWHERE: Mapping[str, frozenset[str]] = {
     "users.arrivals": frozenset({"poisson", "diurnal", "trace"}),
     "deploys.bad": frozenset({"never_ready", "crashes", "crashes_after_switch"}),
     "server.on_sigterm": frozenset({"auto", "close", "hold", "pace"}),
+    "network.no_endpoints": frozenset({"refuse", "throttled"}),
     "modifier": frozenset({"shrink", "nudge", "keep_warm", "auto_rollback", "discount_silent"}),
 }
 """What each kind of setting may be in every world."""
@@ -26,6 +27,7 @@ BUILT: Mapping[str, Mapping[str, frozenset[str]]] = {
     },
     "local": {
         **EVERYWHERE,
+        "network.no_endpoints": frozenset({"refuse"}),
         "fault": EVERYWHERE["fault"] | {"backend_down", "node_loss", "api_down"},
     },
     "kind": {
@@ -70,6 +72,8 @@ def _used(spec: Spec, strategy: str | None) -> Iterable[tuple[str, str]]:
     yield "record", spec.record
     yield "drain.policy", spec.drain.policy.kind
     yield "server.on_sigterm", spec.server.on_sigterm
+    if spec.network.no_endpoints is not None:
+        yield "network.no_endpoints", spec.network.no_endpoints.kind
     if spec.users.arrivals is not None:
         yield "users.arrivals", spec.users.arrivals.kind
     for deploy in spec.deploys:

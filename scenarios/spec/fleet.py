@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from scenarios.spec.base import Choice, Part
+from scenarios.spec.base import Choice, Part, Word
 from scenarios.spec.units import Cpu, Duration, Memory
 from scenarios.spec.users import PositiveDuration
 
@@ -64,6 +64,9 @@ class Fleet(Part):
         description="from scheduled to listening; a pod is ready no earlier",
     )
     probe: Probe = Field(default_factory=Probe)
+    removal: Duration = Field(
+        default=0.7, description="from a terminating pod's exit until its object is gone; sim and local"
+    )
 
     @property
     def capacity_pods(self) -> int:
@@ -114,11 +117,32 @@ class Server(Part):
     )
 
 
+class Throttled(Part):
+    """As Linux does it behind kube-proxy: a few are refused, all others hang until an endpoint is there."""
+
+    per_s: float = Field(
+        default=1.0, gt=0, description="new connections refused in a second, over all users: one address"
+    )
+    burst: float = Field(default=6.0, ge=1, description="refused at once after a pause")
+
+
+class NoEndpoints(Choice):
+    """What a new connection meets that finds no pod."""
+
+    refuse: Word | None = Field(default=None, description="each is refused at once")
+    throttled: Throttled | None = None
+
+
 class Network(Part):
     """The way from a client to a pod."""
 
     sync_period: Duration = Field(
         default=1.0, description="kube-proxy's minimum sync period; 0s: endpoint changes count at once"
+    )
+    no_endpoints: NoEndpoints | None = Field(
+        default=None,
+        description="what a Service without endpoints does to new connections: refuse them, as local does, or "
+        "throttled, as Kubernetes does; left out: refuse, but throttled in what kind and current are held against",
     )
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from deployer.clusters import ClusterUnreachable
+from deployer.clusters.controlplane.objects import Timing
 from deployer.clusters.local import client
 from deployer.clusters.local.config import Config as ClusterConfig
 from deployer.clusters.local.config import ConfigError, PodSpec, Probe, Startup
@@ -251,6 +252,7 @@ class LocalWorld:
                     ),
                     startup=plan.startup,
                     readiness=Probe("/readyz", plan.spec.fleet.probe.period),
+                    timing=Timing(gone_after_exit_s=plan.spec.fleet.removal),
                     sync_period_s=plan.spec.network.sync_period,
                     nodes=self._nodes,
                     seed=plan.spec.seed,

@@ -158,3 +158,13 @@ def test_modifiers_count_only_for_the_strategy_that_is_run(monkeypatch: pytest.M
     require_built(spec, "colors")
     with pytest.raises(SpecError, match="modifier shrink is not built yet"):
         require_built(spec, "rainbow")
+
+
+def test_throttled_refusals_are_not_for_the_embedded_cluster() -> None:
+    spec = load("quick", ["network.no_endpoints=throttled"])
+    require_built(spec, "recreate", "sim")
+    require_built(spec, "recreate", "kind")
+    with pytest.raises(
+        SpecError, match=r"network.no_endpoints throttled is not built yet in world local; .*: refuse"
+    ):
+        require_built(spec, "recreate", "local")

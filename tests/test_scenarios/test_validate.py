@@ -5,30 +5,35 @@ from __future__ import annotations
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
 from scenarios import cli
-from scenarios.cli_validate import print_validation
+from scenarios.cli_validate import print_validation, verdict
 from scenarios.errors import Exit, UserMistake
 from scenarios.metrics import summarise, summary_json
 from scenarios.plan.trial import trial
 from scenarios.record import Record, record_of, write_record
 from scenarios.replicate import Replications
 from scenarios.run import Options, read_spec
+from scenarios.spec.fleet import NoEndpoints
 from scenarios.thresholds import METRICS
 from scenarios.validate import (
     HELD,
     MIN_SEEDS,
     Validation,
+    as_in_world,
     as_measured,
     fitted_start,
     judge,
+    removal_of,
     validate_record,
 )
 
@@ -93,7 +98,9 @@ def test_a_run_that_no_simulation_gives_is_told_and_ends_with_3(as_if_real, foun
     rows = judge(other, found.simulated)
     outside = [row for row in rows if row.inside is False]
     assert [row.metric for row in outside] == ["forced_reconnects_per_client_deploy"]
-    told = Validation(found.folder, as_if_real, other, found.twin, found.simulated, found.start, rows)
+    told = Validation(
+        found.folder, as_if_real, other, found.twin, found.simulated, found.start, rows, found.spec
+    )
     assert told.exit_code is Exit.THRESHOLD_MISSED
 
 
@@ -232,3 +239,33 @@ def test_the_documentation_tells_every_tolerance():
 def _told(share: float, amount: float) -> str:
     parts = [f"{share * 100:g} %"] if share else []
     return " + ".join([*parts, f"{amount:g}"] if amount or not parts else parts)
+
+
+def test_only_a_kubernetes_is_held_against_throttled_refusals_and_only_where_the_scenario_is_silent(
+    as_if_real,
+):
+    def assumed(world, given=None):
+        spec = found_spec(as_if_real)
+        if given:
+            network = spec.network.model_copy(update={"no_endpoints": NoEndpoints.model_validate(given)})
+            spec = spec.model_copy(update={"network": network})
+        said = as_in_world(spec, record_of({**as_if_real.run, "world": world}, as_if_real.tables)).network
+        return said.no_endpoints and said.no_endpoints.kind
+
+    assert [assumed(world) for world in ("local", "kind", "current")] == [None, "throttled", "throttled"]
+    assert assumed("kind", "refuse") == "refuse"
+
+
+def test_a_person_is_told_what_was_assumed_of_a_service_without_endpoints(as_if_real, found):
+    assert not any("no_endpoints" in line for line in verdict(found))
+    spec = as_in_world(found.spec, record_of({**as_if_real.run, "world": "kind"}, as_if_real.tables))
+    assert "no_endpoints=throttled (1 refused in a second" in verdict(replace(found, spec=spec))[-1]
+
+
+def test_pods_are_simulated_to_go_as_fast_as_they_went():
+    def pods(took_s):
+        ended = {"t_terminating_s": [5.0] * len(took_s), "t_gone_s": [5.0 + took for took in took_s]}
+        return pl.DataFrame(ended)
+
+    assert removal_of(pods([2.54, 2.74, 2.94, 3.04, 600.0]), linger_s=2.0) == pytest.approx(0.8)
+    assert removal_of(pods([2.5, 2.7, 2.9]), linger_s=2.0) is None

@@ -7,10 +7,10 @@ from deployer.clusters.controlplane.endpoints import Endpoints
 from sim.network import ServiceProxy
 
 
-def routed(period_s, changes):
+def routed(period_s, changes, told_s=None):
     """When each table came into force, for endpoints that change at given times."""
     env, log = simpy.Environment(), []
-    proxy = ServiceProxy(env, period_s, 0.07, lambda table: log.append((round(env.now, 6), table)))
+    proxy = ServiceProxy(env, period_s, 0.07, lambda table: log.append((round(env.now, 6), table)), told_s)
 
     def change():
         for at_s, ready in changes:
@@ -34,6 +34,11 @@ def test_a_busy_proxy_waits_for_its_period():
 def test_a_change_just_before_a_sync_waits_for_the_next_one():
     found = routed(1.0, [(5.0, ("a",)), (5.2, ("b",)), (6.05, ("c",))])
     assert found == [(5.07, ("a",)), (6.07, ("b",)), (7.07, ("c",))]
+
+
+def test_a_sync_takes_in_what_the_proxy_was_told_before_it():
+    changes = [(5.0, ("a",)), (5.03, ("a", "b")), (5.065, ("a", "b", "c"))]
+    assert routed(1.0, changes, told_s=0.01) == [(5.07, ("a", "b")), (6.07, ("a", "b", "c"))]
 
 
 def test_a_period_of_zero_counts_at_once():
