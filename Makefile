@@ -37,8 +37,8 @@ lint: .venv/ready  ## ruff, mypy, import-linter
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check -q . && .venv/bin/mypy && .venv/bin/lint-imports --no-cache >/dev/null || { .venv/bin/lint-imports; exit 1; }
 
 test: .venv/ready lint  ## everything that every change must pass, under 10 minutes
-	@.venv/bin/pytest -n 2 --ignore tests/end_to_end $(SHORT) $(ARGS)
-	@.venv/bin/pytest -n 3 tests/end_to_end --ignore tests/end_to_end/test_quick.py $(SHORT) $(ARGS)
+	@.venv/bin/pytest -n 3 --ignore tests/end_to_end $(SHORT) $(ARGS)
+	@.venv/bin/pytest -n 5 tests/end_to_end --ignore tests/end_to_end/test_quick.py $(SHORT) $(ARGS)
 	@.venv/bin/pytest tests/end_to_end/test_quick.py $(SHORT) $(ARGS)
 
 test-cluster: .venv/ready  ## on a real Kubernetes (kind): the contract suite and quick with rainbow, under 15 minutes

@@ -79,7 +79,7 @@ def validate(
     chosen = {"--strategy": strategy, "--world": world, "--set": set_, "--seed": seed}
     if any(Path(word).is_dir() for word in words):
         for name, value in chosen.items():
-            if value:
+            if value not in (None, []):
                 raise UserMistake(f"{name} is for a scenario that is run now; a finished run has its own")
         finished = _read(words)
     else:

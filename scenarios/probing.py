@@ -39,10 +39,10 @@ def _probed(api: Api, place: dict[str, str | None], image: str, tell: Callable[[
 
 def answer_of(api: Api) -> str:
     """What the probe last found on this cluster and when (`kept, found 2026-11-23`), or NOT_PROBED."""
-    path = _answer_path(api)
-    if path is None:
-        return NOT_PROBED
     try:
+        path = _answer_path(api)
+        if path is None:
+            return NOT_PROBED
         found = json.loads(path.read_text(encoding="utf-8"))
         return f"{found['fate']}, found {found['date']}"
     except (OSError, ValueError, KeyError, TypeError):
@@ -87,10 +87,10 @@ def _noted(place: dict[str, str | None], namespace: str) -> Iterator[None]:
         try:
             yield
         except RejectedError:
-            path.unlink()
+            path.unlink(missing_ok=True)
             raise
         # By any other exception the namespace may be left, and so is the note.
-        path.unlink()
+        path.unlink(missing_ok=True)
 
 
 def _answer_path(api: Api) -> Path | None:

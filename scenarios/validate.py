@@ -163,9 +163,9 @@ def validate_record(
         raise UserMistake(f"{folder}: the run was interrupted; only a whole one can be held against others")
     if seeds < MIN_SEEDS:
         raise UserMistake(f"--seeds {seeds}: an interval needs at least {MIN_SEEDS} runs")
-    spec, start = as_measured(as_in_world(spec_of(dict(run["spec"])), real), real)
     strategy = run["strategy"]
     try:
+        spec, start = as_measured(as_in_world(spec_of(dict(run["spec"])), real), real)
         require_built(spec, strategy, "sim")
         build.setup_of(spec, strategy)
     except (SpecError, StrategyError, DrainError, ValueError) as error:

@@ -116,10 +116,13 @@ class Kubelet:
 
     def serving(self) -> tuple[str, ...]:
         """The pods whose process can be asked, in order of creation."""
+        now_s = self._env.now  # once: it is asked for every sample
         return tuple(
             name
             for name, pod in self._pods.items()
-            if pod.server and pod.server.phase is not Phase.STARTING and not self._is_frozen(pod)
+            if pod.server
+            and pod.server.phase is not Phase.STARTING
+            and (pod.node is None or now_s >= pod.node.frozen_until_s)
         )
 
     def kill(self, pod: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -32,9 +33,7 @@ class Cluster:
         return Api.connect(self.context, self.kubeconfig)
 
     def remove(self, namespace: str) -> None:
-        self._removals.append(
-            self._remover.submit(namespaces.remove, self.connect(), namespace, REMOVE_S, print)
-        )
+        self._removals.append(self._remover.submit(self._remove, namespace))
 
     def delete(self) -> None:
         kind.delete(self.name)
@@ -42,6 +41,10 @@ class Cluster:
     def wait_for_removals(self) -> None:
         removals, self._removals = self._removals, []
         assert all(removal.result() for removal in removals), "namespaces of the suite are left"
+
+    def _remove(self, namespace: str) -> bool:
+        with contextlib.closing(self.connect()) as api:
+            return namespaces.remove(api, namespace, REMOVE_S, print)
 
 
 def cluster_of(config: pytest.Config) -> Cluster:

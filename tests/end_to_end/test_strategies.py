@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -14,8 +14,6 @@ from tests.end_to_end.promises import PROMISES, Run
 
 pytestmark = pytest.mark.end_to_end
 
-AT_ONCE = 3
-"""Runs at the same time: they mostly wait."""
 RUNS: dict[str, tuple[str, Mapping[str, str]]] = {
     **{name: (promise.strategy, promise.settings) for name, promise in PROMISES.items()},
     "cut": ("graceful", {"strategy.graceful.grace": "3s", "deploys": "[{at: 2s}]", "duration": "12s"}),
@@ -61,17 +59,21 @@ RUNS: dict[str, tuple[str, Mapping[str, str]]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
-    folder = tmp_path_factory.mktemp("strategies")
+class Runs:
+    """Each run once it is asked for: the tests are spread over processes, and each needs one."""
 
-    def one(name: str) -> Run:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __getitem__(self, name: str) -> Run:
         strategy, settings = RUNS[name]
         words = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-        return Run(run("tiny", "-s", strategy, "--world", "local", *words, out=folder))
+        return Run(run("tiny", "-s", strategy, "--world", "local", *words, out=self._folder))
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        return dict(zip(RUNS, pool.map(one, RUNS), strict=True))
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Runs:
+    return Runs(tmp_path)
 
 
 @pytest.mark.parametrize("name", PROMISES)

@@ -104,8 +104,14 @@ class Api:
         self._pool.clear()
 
     def version(self) -> tuple[int, int]:
-        """The API server's version, as (major, minor). Raises ClusterUnreachable."""
-        found = self.call("GET", "/version")
+        """The API server's version, as (major, minor). Raises ClusterUnreachable, RejectedError."""
+        try:
+            found = self.call("GET", "/version")
+        except NotFoundError:
+            raise RejectedError(
+                f"cluster {self.name}: {self._base} does not say its version, as an API server of Kubernetes "
+                "does; look at the server in the kubeconfig"
+            ) from None
         return (_leading_int(found.get("major", "")), _leading_int(found.get("minor", "")))
 
     def check_version(self) -> None:

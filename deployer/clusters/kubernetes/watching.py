@@ -66,8 +66,9 @@ class Store:
 
     def look_anew(self) -> None:
         """What is in memory is worth nothing until it has been listed once more, from now on."""
-        self._anew.set()
-        self._synced.clear()
+        with self._lock:
+            self._anew.set()
+            self._synced.clear()
         self._cut()
 
     def wait_synced(self, timeout_s: float) -> None:
@@ -137,10 +138,10 @@ class Store:
                     version = None
                     version = self._list()
                     self.error = None
-                    self._synced.set()
-                    if self._anew.is_set():  # asked for meanwhile
-                        self._synced.clear()
-                        continue
+                    with self._lock:
+                        if self._anew.is_set():  # asked for meanwhile: this list may be older than that
+                            continue
+                        self._synced.set()
                 version = self._follow(version)
                 backoff_s = FIRST_BACKOFF_S
                 continue
