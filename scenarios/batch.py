@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 from rich.console import Console
@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from deployer.clusters.local.process import die_with_parent
 from scenarios.errors import OutOfReach, Stop, UserMistake
+from scenarios.interrupts import Interrupts
 from scenarios.run import run_in_memory
 from scenarios.spec import Spec
 
@@ -50,6 +51,18 @@ def simulate_all(
         for summary in _summaries(runs, jobs, dask):
             bar.advance(task)
             yield summary
+
+
+def simulate_until_interrupted(
+    runs: Sequence[Run], jobs: int, dask: str | None, title: str, quiet: bool
+) -> list[Summary]:
+    """As `simulate_all`; Ctrl-C and SIGTERM end it with those before the first one that is not finished."""
+    summaries: list[Summary] = []
+    found = simulate_all(runs, jobs, dask, title, quiet)
+    with Interrupts() as interrupts, suppress(KeyboardInterrupt), interrupts.raising(), closing(found):
+        for summary in found:
+            summaries.append(summary)
+    return summaries
 
 
 def _summaries(runs: Sequence[Run], jobs: int, dask: str | None) -> Iterator[Summary]:
@@ -109,7 +122,7 @@ def _deaf_to_interrupts() -> Iterator[None]:
 
 def _on_dask(runs: Sequence[Run], address: str) -> Iterator[Summary]:
     try:
-        from distributed import Client
+        from distributed import CancelledError, Client, KilledWorker
     except ImportError:
         raise UserMistake("--dask needs Dask's scheduler: pip install 'drainbow[dask]'") from None
     try:
@@ -134,6 +147,12 @@ def _on_dask(runs: Sequence[Run], address: str) -> Iterator[Summary]:
                 f"--dask {address}: a worker cannot import what runs here ({error}); "
                 "install the same version of drainbow where the workers are"
             ) from None
+        except KilledWorker:
+            raise OutOfReach(
+                f"--dask {address}: its workers died again and again over a run; out of memory?"
+            ) from None
+        except CancelledError as error:
+            raise OutOfReach(f"--dask {address}: the scheduler has given up the runs ({error})") from None
 
 
 def _bar(quiet: bool) -> Progress:

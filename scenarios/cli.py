@@ -147,7 +147,7 @@ def simulate(
     """The same as `run --world sim`; with --seeds many of them, with 95 % intervals; with --vary a whole sweep.
 
     The table of a sweep has a row for each run: the varied keys as written, `strategy`, `seed`, and every metric
-    of summary.json as a number. Ctrl-C keeps the rows that are finished.
+    of summary.json as a number. Ctrl-C keeps the rows, or seeds, that are finished.
     """
     if vary:
         code = cli_simulate.run_vary(
@@ -185,7 +185,11 @@ def compare(
         finished = [read_finished(folder) for folder in runs]
     else:
         options = Options(settings=tuple(set_), seed=seed, out=out, quiet=quiet or as_json)
-        finished = [run_scenario(scenario, name, world, options) for name in dict.fromkeys(strategy)]
+        finished = []
+        for name in dict.fromkeys(strategy):
+            finished.append(run_scenario(scenario, name, world, options))
+            if finished[-1].interrupted:
+                break
     page = compare_runs([one.folder for one in finished], out, figures)
     if as_json:
         document = {
@@ -227,7 +231,7 @@ def report(
 
 @app.command()
 def clean(out: Out = RUNS, as_json: AsJson = False) -> None:
-    """Take away what killed runs left, in any world; finished runs stay."""
+    """Take away what killed runs left, in any world, and our images that are out of date; finished runs stay."""
     from scenarios.housekeeping import clean_up
 
     taken = clean_up(out)
@@ -236,7 +240,7 @@ def clean(out: Out = RUNS, as_json: AsJson = False) -> None:
     else:
         for what in taken:
             print(what)
-        print("that was all that killed runs had left" if taken else "nothing was left behind")
+        print("that was all there was to take away" if taken else "nothing was left behind")
 
 
 @app.command()

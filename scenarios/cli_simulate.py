@@ -57,7 +57,10 @@ def run_simulate(
     as_json: bool,
     quiet: bool,
 ) -> Exit:
-    """A run folder for each strategy; with more seeds, what their means and intervals are. Raises Stop."""
+    """A run folder for each strategy; with more seeds, what their means and intervals are. Raises Stop.
+
+    Ctrl-C and SIGTERM end the seeds early: those that are finished are printed.
+    """
     from scenarios.replicate import print_differences, print_replications, replicate_all
     from scenarios.run import Options, read_spec, run_scenario
     from scenarios.show import print_finished
@@ -75,9 +78,15 @@ def run_simulate(
             print_finished(Console(), finished)
         return code
     found = replicate_all(scenario, names, options, seeds, jobs)
+    done = len(found[names[0]].summaries)
+    if done < 2:
+        folders = ", ".join(str(one.folder) for one in finished)
+        raise _Interrupted(
+            f"interrupted before two of {seeds} seeds were finished; the first is in {folders}"
+        )
     if as_json:
         documents: list[dict[str, Any]] = [
-            {"run_dir": str(one.folder), "seeds": seeds, "metrics": found[one.strategy].as_json()}
+            {"run_dir": str(one.folder), "seeds": done, "metrics": found[one.strategy].as_json()}
             for one in finished
         ]
         _print_json(
@@ -89,6 +98,8 @@ def run_simulate(
         print_replications(Console(), specs[0], finished[0], found[names[0]])
     else:
         print_differences(Console(), specs[0], finished, found)
+    if done < seeds:
+        raise _Interrupted(f"interrupted: these are the first {done} of {seeds} seeds")
     return code
 
 

@@ -86,10 +86,15 @@ def validate(
         finished = _run(words, strategy or FIRST_TWO, world, options)
     from scenarios.record import read_record
 
-    found = [
-        validate_record(one.folder, read_record(one.folder), one.summary, seeds, jobs, options.quiet)
-        for one in finished
-    ]
+    try:
+        found = [
+            validate_record(one.folder, read_record(one.folder), one.summary, seeds, jobs, options.quiet)
+            for one in finished
+        ]
+    except KeyboardInterrupt:
+        folders = " ".join(str(one.folder) for one in finished)
+        print(f"drainbow: interrupted; `drainbow validate {folders}` goes on", file=sys.stderr)
+        raise typer.Exit(Exit.INTERRUPTED) from None
     page = _write_page(found, out)
     if as_json:
         document = {"page": str(page), "validations": [one.as_json() for one in found]}

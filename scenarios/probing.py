@@ -53,7 +53,11 @@ def remove_left() -> list[str]:
     """Remove the namespaces of probes that were killed; says what was removed, and what could not be."""
     said = []
     for note in sorted(_cache().glob("drainbow-doctor-*.json")):
-        with note.open(encoding="utf-8") as file:
+        try:
+            file = note.open(encoding="utf-8")
+        except FileNotFoundError:
+            continue  # it has just ended
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 place = json.load(file)
@@ -61,7 +65,7 @@ def remove_left() -> list[str]:
             except BlockingIOError:
                 continue  # it goes on
             except (ValueError, KeyError, TypeError):
-                note.unlink()
+                note.unlink(missing_ok=True)
                 continue
             try:
                 with contextlib.closing(Api.connect(place["context"], place["kubeconfig"])) as api:

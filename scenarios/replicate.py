@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 from scipy.stats import t as student
 
-from scenarios.batch import Summary, simulate_all
+from scenarios.batch import Summary, simulate_until_interrupted
 from scenarios.labels import SECTIONS, Label, written
 from scenarios.run import Finished, Options, read_spec
 from scenarios.spec import Spec
@@ -79,7 +79,7 @@ def spread_of(values: Sequence[float | int | None], level: float = 0.95) -> Spre
 def replicate(scenario: str, strategy: str, options: Options, seeds: int, jobs: int = 0) -> Replications:
     """Simulate with this many consecutive seeds; the same summaries whatever `jobs` is (0: one a core).
 
-    Raises UserMistake as a single run does.
+    Ends early as `replicate_all`. Raises UserMistake as a single run does.
     """
     return replicate_all(scenario, [strategy], options, seeds, jobs)[strategy]
 
@@ -87,16 +87,20 @@ def replicate(scenario: str, strategy: str, options: Options, seeds: int, jobs: 
 def replicate_all(
     scenario: str, strategies: Sequence[str], options: Options, seeds: int, jobs: int = 0
 ) -> dict[str, Replications]:
-    """Several strategies with the same seeds. Raises UserMistake before anything runs."""
+    """Several strategies with the same seeds. Raises UserMistake before anything runs.
+
+    Ctrl-C and SIGTERM end it with the seeds, from the first on, that are finished under every strategy.
+    """
     specs = {name: read_spec(scenario, name, "sim", options) for name in dict.fromkeys(strategies)}
     runs = [
         (spec.model_copy(update={"seed": spec.seed + n}), name)
-        for name, spec in specs.items()
         for n in range(seeds)
+        for name, spec in specs.items()
     ]
     title = f"{' '.join(specs)} · {seeds} seeds"
-    found = iter(list(simulate_all(runs, jobs, None, title, options.quiet)))
-    return {name: Replications(tuple(next(found) for _ in range(seeds))) for name in specs}
+    found = simulate_until_interrupted(runs, jobs, None, title, options.quiet)
+    whole = len(found) - len(found) % len(specs)
+    return {name: Replications(tuple(found[n : whole : len(specs)])) for n, name in enumerate(specs)}
 
 
 def warm_up_note(spec: Spec) -> str:

@@ -81,6 +81,15 @@ def run_scenario(scenario: str, strategy: str, world: str | None, options: Optio
             f"--load-workers {options.where.load_workers} needs a cluster, and --world {chosen} is none; "
             "take --world kind or current, or leave it out"
         )
+    if options.where.load_image and not options.where.load_workers:
+        raise UserMistake(
+            f"--load-image {options.where.load_image} is for --load-workers N, which is left out"
+        )
+    if options.where.front and options.where.load_workers:
+        raise UserMistake(
+            f"--front {options.where.front} is for users on this machine; with --load-workers they are in the "
+            "cluster and reach the Service by its name; leave one of the two out"
+        )
     spec = read_spec(scenario, strategy, chosen, options)
     show = for_person(f"{spec.name} · {strategy} · {chosen}", options.quiet)
     try:
@@ -326,4 +335,7 @@ def _command(scenario: str, strategy: str, world: str, options: Options) -> str:
         words += ["--seed", str(options.seed)]
     words += [] if options.repeat else ["--no-repeat"]
     words += ["--load-workers", str(options.where.load_workers)] if options.where.load_workers else []
+    for name in ("context", "image", "front", "kind_image", "load_image"):
+        if (value := getattr(options.where, name)) is not None:
+            words += [f"--{name.replace('_', '-')}", value]
     return shlex.join(words)

@@ -22,14 +22,11 @@ def print_finished(console: Console, finished: Sequence[Finished], page: Path | 
     Runs that differ by their seed alone are one column, as on the page: the mean, and below it its 95 %
     interval.
     """
-    groups = grouped(
-        [read_record(one.folder) for one in finished],
-        [one.summary for one in finished],
-        [str(one.folder) for one in finished],
-    )
+    records = [read_record(one.folder) for one in finished]
+    groups = grouped(records, [one.summary for one in finished], [str(one.folder) for one in finished])
     console.print(_table(groups))
-    for one in finished:
-        for line in doubts_of(read_record(one.folder).run, one.summary):
+    for one, record in zip(finished, records, strict=True):
+        for line in doubts_of(record.run, one.summary):
             console.print(Text(f"{one.strategy}: {line}", style="bold yellow"), soft_wrap=True)
         for line in one.missed:
             console.print(Text(f"threshold missed: {line}", style="bold red"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -10,9 +9,8 @@ from pathlib import Path
 
 import polars as pl
 
-from scenarios.batch import Run, Summary, simulate_all
+from scenarios.batch import Run, simulate_until_interrupted
 from scenarios.errors import UserMistake
-from scenarios.interrupts import Interrupts
 from scenarios.run import Options, read_spec
 from scenarios.thresholds import METRICS
 
@@ -88,16 +86,7 @@ def vary(
                 for key, value in zip(columns, (*point, name, spec.seed + n), strict=True):
                     columns[key].append(value)
     title = f"{len(points)} × {len(names)} × {seeds} runs"
-    summaries: list[Summary] = []
-    found = simulate_all(runs, jobs, dask, title, options.quiet)
-    with (
-        Interrupts() as interrupts,
-        contextlib.suppress(KeyboardInterrupt),
-        interrupts.raising(),
-        contextlib.closing(found),
-    ):
-        for summary in found:
-            summaries.append(summary)
+    summaries = simulate_until_interrupted(runs, jobs, dask, title, options.quiet)
     # Whole numbers too are Float64: a metric has one type, whatever the first runs give.
     metrics = {name: pl.Series([s[name] for s in summaries], dtype=pl.Float64) for name in METRICS}
     given_columns = {

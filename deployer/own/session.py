@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
@@ -12,7 +13,7 @@ from deployer.actions import Refuse
 from deployer.clusters import ClusterUnreachable
 from deployer.clusters.controlplane.objects import RejectedError
 from deployer.clusters.kubernetes import Api, KubernetesCluster, Variant, reading, writing
-from deployer.clusters.kubernetes.api import NotFoundError, Object
+from deployer.clusters.kubernetes.api import ConflictError, NotFoundError, Object
 from deployer.controller import LONGEST_WAIT_S, Step, step
 from deployer.fleet import Kind, Outcome, Release, Request
 from deployer.journal import Journal
@@ -208,10 +209,12 @@ class Session:
         for each in self.api.call("GET", path).get("items") or ():
             target = each["spec"]["scaleTargetRef"]
             if target["kind"] == "Deployment" and target["name"] in deployments and target["name"] != real:
-                self.cluster.merge(
-                    f"{path}/{each['metadata']['name']}",
-                    {"spec": {"scaleTargetRef": {**target, "name": real}}},
-                )
+                # Gone or changed since: the next look sees it.
+                with contextlib.suppress(NotFoundError, ConflictError):
+                    self.cluster.merge(
+                        f"{path}/{each['metadata']['name']}",
+                        {"spec": {"scaleTargetRef": {**target, "name": real}}},
+                    )
 
 
 class _Patience:

@@ -12,6 +12,7 @@ import gzip
 import json
 import threading
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -172,7 +173,8 @@ class JobLoad(Load):
     def _watch(self) -> None:
         looked_s = 0.0
         while not self._over.wait(NEWS_EVERY_S):
-            with contextlib.suppress(ClusterUnreachable, RejectedError):
+            # ValueError: something on the way answers in the master's place
+            with contextlib.suppress(ClusterUnreachable, RejectedError, ValueError):
                 if time.monotonic() - looked_s >= PODS_EVERY_S:
                     looked_s = time.monotonic()
                     self._look()
@@ -229,7 +231,7 @@ class JobLoad(Load):
         with path.open("wb") as file:
             deadline_s = time.monotonic() + LOG_S
             while index not in self._ended and time.monotonic() < deadline_s:
-                with contextlib.suppress(ClusterUnreachable, OSError, EOFError):
+                with contextlib.suppress(ClusterUnreachable, OSError, EOFError, zlib.error):
                     packed = self._ask(index, f"log?from={file.tell()}")
                     part = None if packed is None else gzip.decompress(packed)
                     if part == b"":

@@ -101,6 +101,18 @@ def test_workers_need_a_cluster(world, tmp_path):
         run_scenario("tiny", "rainbow", world, options)
 
 
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        (Where(load_image="load:1"), "--load-image load:1 is for --load-workers N"),
+        (Where(front="127.0.0.1:80", load_workers=2), "--front 127.0.0.1:80 is for users on this machine"),
+    ],
+)
+def test_an_option_that_would_count_for_nothing_is_refused(where, said, tmp_path):
+    with pytest.raises(UserMistake, match=said):
+        run_scenario("tiny", "rainbow", "current", Options(out=tmp_path, quiet=True, where=where))
+
+
 def test_the_image_installs_what_the_project_is_tested_with_and_all_that_the_users_need():
     pins = (ROOT / "loadgen" / "requirements.txt").read_text().splitlines()
     assert set(pins) <= set((ROOT / "constraints.txt").read_text().splitlines())

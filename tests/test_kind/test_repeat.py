@@ -11,6 +11,7 @@ from scenarios import run as runs
 from scenarios.repeat import slow_start
 from scenarios.run import Options, run_scenario
 from scenarios.spec import load
+from scenarios.worlds import Where
 
 
 def pods(*rows):
@@ -116,3 +117,11 @@ def test_it_is_not_repeated_where_that_was_not_wanted_and_says_so(on_slow_nodes,
     _, ((_, told),) = run_of(tmp_path, quiet=True, repeat=False)
     assert "was not repeated" in told["notes"][-1]
     assert "--no-repeat" in told["command"]
+
+
+def test_the_command_in_the_record_names_cluster_and_images(on_slow_nodes, tmp_path):
+    on_slow_nodes += [1.0]
+    where = Where(image="chat:1", kind_image="node:1", load_workers=2, load_image="load:1")
+    _, ((_, told),) = run_of(tmp_path, quiet=True, where=where)
+    words = "--load-workers 2 --image chat:1 --kind-image node:1 --load-image load:1"
+    assert told["command"].endswith(words)

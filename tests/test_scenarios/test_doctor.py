@@ -43,11 +43,11 @@ def api_server():
     """An API server that knows its version and nothing else."""
 
     class Handler(BaseHTTPRequestHandler):
-        minor = "34"
+        status, minor = 200, "34"
 
         def do_GET(self):
             body = json.dumps({"major": "1", "minor": self.minor}).encode()
-            self.send_response(200)
+            self.send_response(self.status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -88,6 +88,14 @@ def test_doctor_names_a_cluster_that_does_not_answer_and_the_way_out(kubeconfig,
     assert not found.ok
     assert found.found.startswith("cluster mine: GET /version: ")
     assert "--context" in found.way_out
+
+
+def test_doctor_tells_a_server_that_is_no_kubernetes(kubeconfig, api_server):
+    api_server.RequestHandlerClass.status = 404
+    kubeconfig(api_server.server_port)
+    found = housekeeping.kubeconfig(None)
+    assert not found.ok
+    assert "does not say its version" in found.found
 
 
 @pytest.mark.parametrize(
@@ -164,6 +172,12 @@ def test_the_probes_answer_is_kept_for_the_cluster_that_gave_it(cluster, monkeyp
     assert probing.answer_of(cluster).partition(",")[0] == KEPT
     assert probing.answer_of(Cluster(rights=False)) == NOT_PROBED
     assert cluster.deleted == []
+
+
+def test_without_a_folder_to_keep_answers_in_nothing_is_known(cluster, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert probing.answer_of(cluster) == NOT_PROBED
 
 
 def test_the_namespace_of_a_probe_that_was_cut_off_is_removed_later(cluster, monkeypatch, tmp_path):

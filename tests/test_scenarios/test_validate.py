@@ -157,6 +157,7 @@ def test_a_run_that_started_no_pods_is_simulated_as_its_scenario_says(as_if_real
     [
         ({"world": "sim"}, 8, "simulated run"),
         ({"interrupted": True}, 8, "interrupted"),
+        ({"spec": {"fleat": {}}}, 8, "cannot be simulated: .*fleat"),
         ({}, MIN_SEEDS - 1, "--seeds"),
     ],
 )
@@ -215,6 +216,7 @@ def test_a_person_gets_a_table_with_verdicts_and_the_start_that_was_measured(fou
         (["tiny", "quick"], ["tiny, quick"]),
         (["tinny"], ["tinny", "tiny"]),
         ([".", "--strategy", "rolling"], ["--strategy"]),
+        ([".", "--seed", "0"], ["--seed"]),
         (["."], ["run.json"]),
     ],
     ids=" ".join,

@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 
 from scenarios import batch
-from scenarios import vary as module
 from scenarios.batch import simulate_all
-from scenarios.errors import OutOfReach, UserMistake
+from scenarios.cli import main
+from scenarios.errors import Exit, OutOfReach, UserMistake
 from scenarios.replicate import Replications, replicate_all
 from scenarios.run import Options
 from scenarios.vary import Varied, check_writable, varied, vary, write_table
@@ -79,14 +79,18 @@ def test_a_mistake_is_told_before_anything_runs(over, wrong):
         vary("tiny", ["rainbow"], over, Options(settings=TINY, quiet=True))
 
 
-def test_an_interrupted_sweep_keeps_the_rows_that_are_finished(monkeypatch):
+def interrupt_after(runs, monkeypatch):
     whole = simulate_all
 
     def interrupted(*args):
-        yield from itertools.islice(whole(*args), 3)
+        yield from itertools.islice(whole(*args), runs)
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(module, "simulate_all", interrupted)
+    monkeypatch.setattr(batch, "simulate_all", interrupted)
+
+
+def test_an_interrupted_sweep_keeps_the_rows_that_are_finished(monkeypatch):
+    interrupt_after(3, monkeypatch)
     over = [Varied("users.count", ("5", "10"))]
     found = vary("tiny", ["recreate"], over, Options(settings=TINY, quiet=True), seeds=3, jobs=1)
     assert found.asked == 6
@@ -160,4 +164,24 @@ def test_differences_are_taken_seed_by_seed():
 def test_strategies_share_their_seeds():
     found = replicate_all("tiny", ["rainbow", "recreate"], Options(settings=TINY, quiet=True), 2, 1)
     assert [len(one.summaries) for one in found.values()] == [2, 2]
+    assert [one.summaries[0]["forced_reconnects"] > 0 for one in found.values()] == [False, True]
     assert found["recreate"].difference(found["rainbow"], "forced_reconnects").mean > 0
+
+
+def test_interrupted_seeds_are_those_that_every_strategy_has(monkeypatch):
+    options = Options(settings=TINY, quiet=True)
+    interrupt_after(5, monkeypatch)
+    found = replicate_all("tiny", ["rainbow", "recreate"], options, 4, 1)
+    assert [len(one.summaries) for one in found.values()] == [2, 2]
+
+
+def test_interrupted_seeds_are_printed_and_said(tmp_path, monkeypatch, capsys):
+    simulate = ["simulate", "tiny", "--seeds", "4", "--jobs", "1", "--json", "--out", str(tmp_path)]
+    simulate += [word for setting in TINY for word in ("--set", setting)]
+    interrupt_after(2, monkeypatch)
+    with pytest.raises(SystemExit) as ended:
+        main(simulate)
+    printed = capsys.readouterr()
+    assert ended.value.code == Exit.INTERRUPTED
+    assert json.loads(printed.out)["seeds"] == 2
+    assert "the first 2 of 4 seeds" in printed.err
