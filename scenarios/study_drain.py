@@ -7,12 +7,8 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +20,6 @@ MEAN_H = 2.0
 TOLERATED = 0.01
 """Users whom one deploy may cut off, as a share of those connected: beyond it a policy is not considered."""
 TOLERANCES = (0.0, 0.001, TOLERATED, 0.05, 0.20)
-RUNS_A_PROCESS = 25
-"""Then another process goes on: what finished runs leave in memory adds up."""
 
 FAMILIES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "regular": ("Weibull, shape 3", {"weibull": {"mean": "2h", "shape": 3}}),
@@ -111,11 +105,8 @@ def spec_for(policy: Policy, family: str, rate: str) -> Spec:
     )
 
 
-def measured(policy: Policy, family: str, rate: str) -> Cell:
-    """Simulate one cell."""
-    from scenarios.run import run_in_memory
-
-    summary = run_in_memory(spec_for(policy, family, rate), "rainbow")
+def measured(policy: Policy, family: str, rate: str, summary: Mapping[str, Any]) -> Cell:
+    """What one run, simulated from `spec_for` the same, says."""
     done = summary["deploys_done"]
     return Cell(
         policy.name,
@@ -167,22 +158,19 @@ def chosen(found: Iterable[Standing], tolerated: float) -> Standing | None:
 
 def run_all(jobs: int) -> list[Cell]:
     """Every cell, in the order policy, family, rate."""
+    from scenarios.batch import simulate_all
+
     grid = [(policy, family, rate) for policy in POLICIES for family in FAMILIES for rate in RATES]
-    done: list[Cell] = []
-    fresh = get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=fresh, max_tasks_per_child=RUNS_A_PROCESS) as pool:
-        for cell in pool.map(measured, *zip(*grid, strict=True), chunksize=1):
-            done.append(cell)
-            if sys.stderr.isatty():
-                print(f"\r{len(done)} of {len(grid)} runs", end="", file=sys.stderr, flush=True)
-    return done
+    runs = [(spec_for(*cell), "rainbow") for cell in grid]
+    summaries = simulate_all(runs, jobs, None, "drain policies", quiet=False)
+    return [measured(*cell, summary) for cell, summary in zip(grid, summaries, strict=True)]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the study and write its page and its picture."""
     parser = argparse.ArgumentParser(prog="python -m scenarios.study_drain", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("docs"), help="folder of the page; default docs")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes; default: all cores")
+    parser.add_argument("--jobs", type=int, default=0, help="processes; 0: one a core")
     options = parser.parse_args(arguments)
     from scenarios.report.drain_page import page_of, picture_of
 

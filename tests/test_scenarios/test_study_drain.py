@@ -7,6 +7,7 @@ from itertools import product
 import pytest
 
 from scenarios.report.drain_page import page_of, picture_of
+from scenarios.run import run_in_memory
 from scenarios.study_drain import (
     FAMILIES,
     POLICIES,
@@ -65,7 +66,8 @@ def test_the_page_names_the_choice_its_price_and_what_speaks_against_it():
 @pytest.mark.parametrize("number", [0, 4])
 def test_a_small_cell_has_the_numbers_of_its_run(number, monkeypatch):
     monkeypatch.setattr("scenarios.study_drain.USERS", 40)
-    found = measured(POLICIES[number], "regular", "1 a day")
+    which = (POLICIES[number], "regular", "1 a day")
+    found = measured(*which, run_in_memory(spec_for(*which), "rainbow"))
     if POLICIES[number].name == "empty":
         assert found.forced_ratio == 0
     else:
