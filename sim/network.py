@@ -94,16 +94,17 @@ class ServiceProxy:
         self._env, self._period_s, self._latency_s, self._route = env, period_s, latency_s, route
         self._last_sync_s = -float("inf")
         self._waiting: list[tuple[float, tuple[str, ...]]] = []  # changes not yet applied, oldest first
-        self._newest: tuple[str, ...] = ()
+        self._newest = Endpoints((), ())
         self._gone: set[str] = set()
         self.table: tuple[str, ...] = ()
 
     def changed(self, endpoints: Endpoints) -> None:
         """The endpoints are these from now on."""
-        newest = backends(endpoints)
-        if newest == self._newest:
+        if endpoints == self._newest:
             return
-        self._newest = newest
+        # a change of any endpoint makes kube-proxy sync, and the next one wait, whether or not it moves traffic
+        self._newest = endpoints
+        newest = backends(endpoints)
         if self._period_s == 0:
             self._apply(newest)
             return

@@ -36,6 +36,22 @@ def test_a_change_just_before_a_sync_waits_for_the_next_one():
     assert found == [(5.07, ("a",)), (6.07, ("b",)), (7.07, ("c",))]
 
 
+def test_a_change_that_moves_no_traffic_makes_the_next_one_wait_all_the_same():
+    env, log = simpy.Environment(), []
+    proxy = ServiceProxy(env, 1.0, 0.07, lambda table: log.append((round(env.now, 6), table)))
+
+    def change():
+        proxy.changed(Endpoints(ready=("b",), serving=("a",)))
+        yield env.timeout(5.0)
+        proxy.changed(Endpoints(ready=("b",)))  # the terminating pod is gone
+        yield env.timeout(0.3)
+        proxy.changed(Endpoints(ready=("b", "c")))
+
+    env.process(change())
+    env.run()
+    assert log == [(0.07, ("b",)), (6.07, ("b", "c"))]
+
+
 def test_a_sync_takes_in_what_the_proxy_was_told_before_it():
     changes = [(5.0, ("a",)), (5.03, ("a", "b")), (5.065, ("a", "b", "c"))]
     assert routed(1.0, changes, told_s=0.01) == [(5.07, ("a", "b")), (6.07, ("a", "b", "c"))]
