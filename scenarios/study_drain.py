@@ -18,7 +18,10 @@ POD_HOUR = 0.05  # dollars, as in the catalog
 REPLICAS, USERS = 8, 1000
 MEAN_H = 2.0
 TOLERATED = 0.01
-"""Users whom one deploy may cut off, as a share of those connected: beyond it a policy is not considered."""
+"""Users whom one deploy may cut off before the deadline, as a share of those connected: a policy that cuts more
+is not considered. Whom the deadline cuts is no policy's choice."""
+WAITS = "empty"
+"""The policy that cuts nobody before the deadline."""
 TOLERANCES = (0.0, 0.001, TOLERATED, 0.05, 0.20)
 
 FAMILIES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -136,23 +139,27 @@ class Standing:
 
     policy: str
     worst_ratio: float  # of forced reconnects, over all cells
+    own_ratio: float  # the same, beyond those of the policy that waits for everyone until the same deadline
     mean_pod_h: float  # surplus pod-hours per deploy, mean over all cells
     worst_pod_h: float
 
 
 def standings(cells: Sequence[Cell]) -> list[Standing]:
     """Every policy's standing, in the order of the cells."""
+    late = {(cell.family, cell.rate): cell.forced_ratio for cell in cells if cell.policy == WAITS}
     found = []
     for name in dict.fromkeys(cell.policy for cell in cells):
         own = [cell for cell in cells if cell.policy == name]
+        beyond = max(max(c.forced_ratio - late.get((c.family, c.rate), 0.0), 0.0) for c in own)
         hours = [cell.surplus_pod_h for cell in own]
-        found.append(Standing(name, max(c.forced_ratio for c in own), sum(hours) / len(hours), max(hours)))
+        worst = max(cell.forced_ratio for cell in own)
+        found.append(Standing(name, worst, beyond, sum(hours) / len(hours), max(hours)))
     return found
 
 
 def chosen(found: Iterable[Standing], tolerated: float) -> Standing | None:
-    """The cheapest policy that cuts nowhere more than the tolerated share of users; None if all do."""
-    fits = [standing for standing in found if standing.worst_ratio <= tolerated]
+    """The cheapest policy that by its own choice cuts nowhere more than the tolerated share; None if all do."""
+    fits = [standing for standing in found if standing.own_ratio <= tolerated]
     return min(fits, key=lambda standing: standing.mean_pod_h, default=None)
 
 

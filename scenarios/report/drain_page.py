@@ -107,16 +107,17 @@ beyond the {REPLICAS} pods that serve, so a pod that stands empty because its re
 
 def _recommendation(found: Sequence[Standing], best: Standing | None) -> str:
     if best is None:
-        return f"## What to take\n\nNo policy cuts fewer than {100 * TOLERATED:g} % of users everywhere."
-    lossless = min((s for s in found if s.worst_ratio == 0), key=lambda s: s.mean_pod_h, default=None)
+        return f"## What to take\n\nEvery policy cuts more than {100 * TOLERATED:g} % of users somewhere before the deadline."
+    lossless = min((s for s in found if s.own_ratio == 0), key=lambda s: s.mean_pod_h, default=None)
     text = f"""## What to take
 
-**`{best.policy}`.** The rule: of the policies with which no deploy cuts more than {100 * TOLERATED:g} % of the connected users in
-any family at any rate, the one with the fewest pod-hours on average. It cuts at most {_percent(best.worst_ratio)} of users per
-deploy and takes {best.mean_pod_h:.0f} pod-hours per deploy (${best.mean_pod_h * POD_HOUR:.2f}), {best.worst_pod_h:.0f} in the worst case."""
+**`{best.policy}`.** The rule: of the policies with which no deploy cuts more than {100 * TOLERATED:g} % of the connected users before
+the deadline, in any family at any rate, the one with the fewest pod-hours on average. It cuts at most {_percent(best.own_ratio)} of
+users per deploy by its own choice ({_percent(best.worst_ratio)} with those whom the deadline cuts under every policy that has
+one) and takes {best.mean_pod_h:.0f} pod-hours per deploy (${best.mean_pod_h * POD_HOUR:.2f}), {best.worst_pod_h:.0f} in the worst case."""
     if lossless is not None and lossless.policy != best.policy:
         text += (
-            f"\nTo cut nobody at all takes `{lossless.policy}`: {lossless.mean_pod_h:.0f} pod-hours per deploy, "
+            f"\nTo cut nobody before the deadline takes `{lossless.policy}`: {lossless.mean_pod_h:.0f} pod-hours per deploy, "
             f"{lossless.mean_pod_h / best.mean_pod_h:.1f} times as many."
         )
     return text
@@ -129,15 +130,22 @@ def _tolerances(found: Sequence[Standing]) -> str:
         row = (
             ("none", "", "")
             if one is None
-            else (f"`{one.policy}`", f"{one.mean_pod_h:.0f}", _percent(one.worst_ratio))
+            else (f"`{one.policy}`", f"{one.mean_pod_h:.0f}", _percent(one.own_ratio))
         )
         rows.append((_percent(tolerated), *row))
     told = (
         "The choice depends on what is tolerated. Where sessions have long tails nothing here cuts nobody: what is "
-        "left after 48 h goes by the deadline, under every policy that has one.\n\n"
+        "left after 48 h goes by the deadline, under every policy that has one. These are not counted here: a policy "
+        "answers for those whom it cuts beyond them.\n\n"
     )
     return told + _table(
-        ("users whom a deploy may cut", "cheapest policy", "pod-hours per deploy", "cuts at worst"), rows
+        (
+            "users whom a deploy may cut before the deadline",
+            "cheapest policy",
+            "pod-hours per deploy",
+            "cuts at worst by choice",
+        ),
+        rows,
     )
 
 
@@ -177,10 +185,22 @@ def _case_against(cells: Sequence[Cell], found: Sequence[Standing], best: Standi
 
 def _by_policy(found: Sequence[Standing]) -> str:
     rows = [
-        (f"`{s.policy}`", _percent(s.worst_ratio), f"{s.mean_pod_h:.0f}", f"{s.worst_pod_h:.0f}")
+        (
+            f"`{s.policy}`",
+            _percent(s.worst_ratio),
+            _percent(s.own_ratio),
+            f"{s.mean_pod_h:.0f}",
+            f"{s.worst_pod_h:.0f}",
+        )
         for s in found
     ]
-    heads = ("policy", "forced reconnects per user and deploy, worst", "pod-hours per deploy, mean", "worst")
+    heads = (
+        "policy",
+        "forced reconnects per user and deploy, worst",
+        "of these not by the deadline",
+        "pod-hours per deploy, mean",
+        "worst",
+    )
     return "## All policies\n\n" + _table(heads, rows)
 
 

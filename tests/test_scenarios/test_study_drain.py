@@ -63,6 +63,19 @@ def test_the_page_names_the_choice_its_price_and_what_speaks_against_it():
     assert picture_of(made).startswith(b"\x89PNG")
 
 
+def test_whom_the_deadline_cuts_anyway_counts_against_no_policy():
+    cells = [
+        cell("empty", 0.02, 9, "heavy"), cell("few", 0.025, 5, "heavy"),
+        cell("empty", 0.0, 4), cell("few", 0.01, 2),
+    ]  # fmt: skip
+    found = {one.policy: one for one in standings(cells)}
+    assert (found["empty"].own_ratio, found["empty"].worst_ratio) == (0.0, 0.02)
+    assert (found["few"].own_ratio, found["few"].worst_ratio) == (0.01, 0.025)
+    best = chosen(found.values(), 0.01)
+    assert best is not None
+    assert best.policy == "few"
+
+
 @pytest.mark.parametrize("number", [0, 4])
 def test_a_small_cell_has_the_numbers_of_its_run(number, monkeypatch):
     monkeypatch.setattr("scenarios.study_drain.USERS", 40)
