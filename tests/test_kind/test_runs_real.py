@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import signal
 import time
+from pathlib import Path
 
 import polars as pl
 import pytest
 
+from scenarios.record import read_record
 from scenarios.worlds.leftovers import remove_left
 from tests.end_to_end.conftest import finish, processes_of, start, wait_until
 from tests.end_to_end.conftest import run as run_program
@@ -87,3 +89,18 @@ def test_what_a_killed_run_leaves_is_cleaned_up(on_kind, tmp_path):
         process.communicate()
     assert any(name in line for line in remove_left(tmp_path, on_kind.name))
     assert namespaces_of(on_kind, tmp_path) == []
+
+
+@pytest.mark.long
+def test_a_worker_node_that_freezes_for_a_minute_mid_deploy_costs_nobody_on_the_others(on_kind, tmp_path):
+    settings = ("--set", "deploys=[{at: 6s}]", "--set", "duration=110s")
+    settings += ("--set", "faults=[{at: 6500ms, node_loss: random, duration: 60s}]")
+    summary = run("quick", "--strategy", "rainbow", *settings, out=tmp_path)
+    assert summary["deploys_done"] == 1
+    record = read_record(Path(summary["run_dir"]))
+    lost = record.events.filter(pl.col("kind") == "node_loss")["target"].item()
+    assert "node_back" in set(record.events["kind"])
+    cut = record.connections.filter(pl.col("closed_by").is_in(["server", "network", "pod_gone"]))
+    there = record.pods.filter(pl.col("node") == lost)["pod"]
+    assert cut.height > 0
+    assert set(cut["pod"]) <= set(there)

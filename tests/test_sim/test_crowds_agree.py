@@ -274,7 +274,9 @@ def test_the_short_way_through_quiet_times_leads_to_the_same_to_the_last_bit(
             except SetupError as error:
                 found.append((str(error),))
                 continue
-        found.append((outcome.connections, outcome.series, list(outcome.samples), outcome.pods))
+        # which of two free rows of memory the next user gets may differ, and with it the order in the table
+        connections = outcome.connections.sort("user", "attempt")
+        found.append((connections, outcome.series, list(outcome.samples), outcome.pods))
     for short, long in zip(*found, strict=True):
         assert short.equals(long) if isinstance(short, pl.DataFrame) else short == long
 
