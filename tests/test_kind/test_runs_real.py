@@ -102,5 +102,5 @@ def test_a_worker_node_that_freezes_for_a_minute_mid_deploy_costs_nobody_on_the_
     assert "node_back" in set(record.events["kind"])
     cut = record.connections.filter(pl.col("closed_by").is_in(["server", "network", "pod_gone"]))
     there = record.pods.filter(pl.col("node") == lost)["pod"]
-    assert cut.height > 0
-    assert set(cut["pod"]) <= set(there)
+    assert there.len() > 0
+    assert set(cut["pod"]) <= set(there)  # perhaps nobody: most sessions end before a client asks for a sign of life
