@@ -63,7 +63,10 @@ def test_a_bad_release_fails_with_its_reason_and_the_old_one_serves_on(on_kind, 
     assert "CrashLoopBackOff" in deploys.filter(pl.col("deploy") == 1)["reason"].item()
 
 
-@pytest.mark.parametrize("after_s", [1.0, 3.0, 5.0, 9.0, 15.0])
+@pytest.mark.parametrize(
+    "after_s",
+    [1.0, pytest.param(3.0, marks=pytest.mark.long), 5.0, pytest.param(9.0, marks=pytest.mark.long), 15.0],
+)
 def test_ctrl_c_at_any_moment_leaves_nothing(on_kind, tmp_path, after_s):
     process = start("run", "tiny", "--strategy", "rainbow", "--world", "kind", "--json", out=tmp_path)
     time.sleep(after_s)
@@ -103,4 +106,6 @@ def test_a_worker_node_that_freezes_for_a_minute_mid_deploy_costs_nobody_on_the_
     cut = record.connections.filter(pl.col("closed_by").is_in(["server", "network", "pod_gone"]))
     there = record.pods.filter(pl.col("node") == lost)["pod"]
     assert there.len() > 0
-    assert set(cut["pod"]) <= set(there)  # perhaps nobody: most sessions end before a client asks for a sign of life
+    assert set(cut["pod"]) <= set(
+        there
+    )  # perhaps nobody: most sessions end before a client asks for a sign of life

@@ -149,6 +149,7 @@ def answers(api):
         return None
 
 
+@pytest.mark.long
 def test_an_api_server_that_is_gone_for_a_while_delays_a_deploy_and_no_more(api, cluster, drainbow):
     node = cluster.ground.kind.control_plane
     assert drainbow.deploy("aaaaaa")[0] == 0
