@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
@@ -27,19 +27,27 @@ Release = Annotated[str, BeforeValidator(_release)]
 Bad = Literal["never_ready", "crashes", "crashes_after_switch"]
 
 
-def _keep(value: Any) -> float | str:
-    if value is True or value == "always":
-        return "always"
-    seconds = duration_s(value)
-    if seconds == 0:
-        raise ValueError("0 would keep nothing; leave keep out")
-    return seconds
+def _duration_or(word: str, at_zero: str) -> Callable[[Any], float | str]:
+    """Reads a duration above 0, or the word; `at_zero` is said of 0."""
 
+    def read(value: Any) -> float | str:
+        if value == word:
+            return word
+        seconds = duration_s(value)
+        if seconds == 0:
+            raise ValueError(at_zero)
+        return seconds
+
+    return read
+
+
+_AS_WRITTEN = PlainSerializer(lambda value: value if isinstance(value, str) else duration_text(value))
+_read_keep = _duration_or("always", "0 would keep nothing; leave keep out")
 
 Keep = Annotated[
     float | Literal["always"],
-    BeforeValidator(_keep),
-    PlainSerializer(lambda value: value if isinstance(value, str) else duration_text(value)),
+    BeforeValidator(lambda value: _read_keep("always" if value is True else value)),
+    _AS_WRITTEN,
     WithJsonSchema({"type": "string", "examples": ["6h", "always"]}),
 ]
 
@@ -292,19 +300,10 @@ class Policy(Choice):
     worth_it: WorthIt | None = None
 
 
-def _deadline(value: Any) -> float | str:
-    if value == "never":
-        return "never"
-    seconds = duration_s(value)
-    if seconds == 0:
-        raise ValueError("a deadline of 0 leaves no time; for that use policy {after: 0s}")
-    return seconds
-
-
 Deadline = Annotated[
     float | Literal["never"],
-    BeforeValidator(_deadline),
-    PlainSerializer(lambda value: value if isinstance(value, str) else duration_text(value)),
+    BeforeValidator(_duration_or("never", "a deadline of 0 leaves no time; for that use policy {after: 0s}")),
+    _AS_WRITTEN,
     WithJsonSchema({"type": "string", "examples": ["48h", "never"]}),
 ]
 
