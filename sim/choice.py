@@ -22,10 +22,8 @@ def choose(setup: Setup) -> tuple[CrowdKind, str]:
     By itself it is the oracle for few users with few messages: it knows messages, and needs no compiled code.
     Else the fast crowd. How much is recorded does not matter: it changes nothing that happens.
     """
-    if setup.behaviour.vanish_ratio:
-        return CrowdKind.ORACLE, "crowd: oracle, which alone knows users who vanish"
-    if setup.network.no_endpoints is not None:
-        return CrowdKind.ORACLE, "crowd: oracle, which alone knows a Service that refuses few"
+    if setup.oracle_only:
+        return CrowdKind.ORACLE, f"crowd: oracle, which alone knows {setup.oracle_only[0]}"
     if setup.crowd is not CrowdKind.AUTO:
         return setup.crowd, f"crowd: {setup.crowd.value}, as asked"
     behaviour = setup.behaviour

@@ -21,8 +21,9 @@ from sim.setup import Bad, Setup
 
 CRASH_AFTER_S = 5.0
 """A release that crashes after the switch does so this long after a readiness probe found it."""
-NODE_NOT_READY_S = 40.0
-"""A node that has not been heard of for so long is not ready, nor are its pods (node-monitor-grace-period) …"""
+NODE_NOT_READY_S = 47.0
+"""So long after a node stands still it is not ready, nor are its pods (measured; node-monitor-grace-period, 50 s
+since Kubernetes 1.32, runs from the last heartbeat, and these are 10 s apart) …"""
 EVICTED_S = 300.0
 """… and so much later its pods are deleted (the default tolerations)."""
 LOST = "node lost"
@@ -68,7 +69,8 @@ class _Pod:
     server: ChatServer | None = None
     next_start: Call | None = None
     next_probe: Call | None = None
-    restarts: int = 0
+    restarts: int = 0  # of the crash loop
+    ran_from_s: float = 0.0  # the present process, its start-up too
     kill_at_s: float | None = None  # set once it is terminating
     grace_s: float = math.inf  # as its server knows it: the template's
     grace_ends_s: float = math.inf
@@ -232,6 +234,7 @@ class Kubelet:
             on_deselected=self._setup.server.on_deselected,
         )
         pod.server.reaches_backend = self._reaches_backend
+        pod.ran_from_s = self._env.now
         pod.next_start = Call(self._env, startup_s, lambda: self._listens(name, pod))
 
     def _listens(self, name: str, pod: _Pod) -> None:
@@ -313,6 +316,8 @@ class Kubelet:
             return
         Call(self._env, self._latencies.crash_seen_s, lambda: self._set_ready(name, pod))
         wait_s = self._latencies.restart_s
+        if self._env.now - pod.ran_from_s >= self._latencies.crash_loop_forgotten_s:
+            pod.restarts = 0
         if pod.restarts:
             longer_s = self._latencies.crash_loop_base_s * 2.0 ** min(pod.restarts - 1, 32)
             wait_s = min(longer_s, self._latencies.crash_loop_cap_s)

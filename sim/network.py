@@ -10,7 +10,6 @@ import simpy
 
 from deployer.clusters.controlplane.endpoints import Endpoints, backends, next_sync_s
 from sim.clock import Call
-from sim.latencies import Latencies
 from sim.setup import Throttled
 
 SAME_MOMENT_S = 1e-6
@@ -42,15 +41,6 @@ class Refusals:
             return False
         self._tokens -= 1
         return True
-
-
-def syn_again_s(sent: int, latencies: Latencies) -> float:
-    """How long Linux waits after the SYN that was the `sent`-th, counted from 1: 1, 1, 1, 1, 1, 2, 4 … s.
-
-    `first_syn_again_s` for `linear_syns` times, and from then on doubled after each (ip-sysctl:
-    `tcp_syn_linear_timeouts`, since Linux 6.5; with 0 it is what earlier ones did: 1, 2, 4 … s).
-    """
-    return latencies.first_syn_again_s * 2.0 ** max(sent - latencies.linear_syns - 1, 0)
 
 
 class Door:
@@ -89,7 +79,7 @@ class ServiceProxy:
         route: Callable[[tuple[str, ...]], None],
         told_s: float | None = None,
     ) -> None:
-        """`told_s`: how much of the latency passes before a sync that then begins knows of a change; None: all."""
+        """`told_s`: a sync takes in what changed until so long before its rules are in; None: `latency_s`."""
         self._told_s = latency_s if told_s is None else told_s
         self._env, self._period_s, self._latency_s, self._route = env, period_s, latency_s, route
         self._last_sync_s = -float("inf")

@@ -20,8 +20,8 @@ from loadgen.behaviour.settings import Behaviour
 from loadgen.behaviour.streams import Streams
 from sim.clock import Call
 from sim.crowd import Cut, Log
-from sim.latencies import Latencies
-from sim.network import Answer, Door, syn_again_s
+from sim.latencies import Latencies, syn_again_s
+from sim.network import Answer, Door
 from sim.pods import Limiter
 from sim.setup import ServerSetup, Throttled
 from sim.sockets import ENDS, SILENT_PINGS, TCP_GIVES_UP_S, Connection, Listener, User
@@ -235,14 +235,14 @@ class Oracle:
     # Servers
 
     def _knock(self, connection: Connection, waited_s: float) -> None:
-        """A SYN reaches the proxy, for the first time or again after the backlog was full."""
+        """A SYN reaches the proxy, so long after the first of its connection; nobody answered those before."""
         if connection.left:
             return
         listener = connection.listener
         if listener is None:
             found = self._door.knock(self._env.now)
             if isinstance(found, Answer):
-                self._turned_away(connection, found)
+                self._turned_away(connection, found, waited_s)
                 return
             listener = self._pods.get(found)
         if listener is None or not listener.listening:
@@ -251,8 +251,7 @@ class Oracle:
             return
         connection.listener = listener
         if len(listener.not_accepted) >= self._server.backlog:
-            again_s = 2 * waited_s or self._latencies.first_syn_again_s
-            self._later(again_s, self._knock, connection, again_s)
+            self._knock_again(connection, waited_s)
             return
         listener.not_accepted[connection] = None
         now_s = self._env.now
@@ -260,14 +259,17 @@ class Oracle:
         self._later(self._latencies.one_way_s, self._connected, connection)
         self._later(done_s - now_s, self._accept, connection, now_s)
 
-    def _turned_away(self, connection: Connection, answer: Answer) -> None:
+    def _turned_away(self, connection: Connection, answer: Answer, waited_s: float) -> None:
         """There is no pod for this SYN. Where nothing is said the client may send another, or lose patience."""
         if answer is Answer.REFUSED:
             self._later(self._latencies.one_way_s, self._failed, connection, Failure.REFUSED)
         elif answer is Answer.SILENCE:
-            connection.silent_syns += 1
-            again_s = syn_again_s(connection.silent_syns, self._latencies)
-            self._later(again_s, self._knock, connection, 0.0)
+            self._knock_again(connection, waited_s)
+
+    def _knock_again(self, connection: Connection, waited_s: float) -> None:
+        """Nobody answers this SYN; the client's TCP sends another."""
+        again_s = syn_again_s(waited_s, self._latencies.first_syn_again_s)
+        self._later(again_s, self._knock, connection, waited_s + again_s)
 
     def _accept(self, connection: Connection, since_s: float) -> None:
         """The server's turn has come to this handshake."""

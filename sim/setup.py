@@ -119,7 +119,7 @@ class ServerSetup:
 
     login_cpu_s: float = 0.002  # CPU time of one login; a pod has one core for them
     backlog: int = 128  # connections that may wait to be accepted
-    handshake_timeout_s: float = 10.0  # from accepted to an open stream, else the server closes
+    handshake_timeout_s: float = 10.0  # who waits longer for the server's turn to the handshake is closed
     backend_logins_per_s: float = 500.0  # over all pods together; 0: no limit
     on_sigterm: Sigterm = Sigterm.AUTO
     linger_s: float = 2.0
@@ -204,6 +204,9 @@ class Setup:
             _need("no_endpoints.burst", throttled.burst, throttled.burst >= 1, "at least 1")
         for at_s in (*(d.at_s for d in self.deploys), *(f.at_s for f in self.faults)):
             _need("at_s", at_s, at_s >= 0, "0 or more: nothing is planned before time zero")
+        if self.crowd is CrowdKind.FAST and (lacking := self.oracle_only):
+            setting, without = lacking
+            raise SetupError(f"crowd: fast does not know {setting}; set crowd: auto or oracle, or {without}")
 
     @property
     def sigterm(self) -> Sigterm:
@@ -211,6 +214,15 @@ class Setup:
         if self.server.on_sigterm is not Sigterm.AUTO:
             return self.server.on_sigterm
         return Sigterm.HOLD if self.strategy.name == "graceful" else Sigterm.CLOSE
+
+    @property
+    def oracle_only(self) -> tuple[str, str] | None:
+        """A setting that the fast crowd does not know, and the one that it knows instead; None: it knows all."""
+        if self.behaviour.vanish_ratio:
+            return f"users.vanish: {self.behaviour.vanish_ratio:.4g}", "users.vanish: 0%"
+        if self.network.no_endpoints is not None:
+            return "network.no_endpoints: throttled", "network.no_endpoints: refuse"
+        return None
 
     @property
     def grace_cut_s(self) -> float | None:

@@ -49,7 +49,7 @@ class Listener:
 class Connection:
     """One attempt, and the connection that it may become."""
 
-    __slots__ = ("accepted_s", "cut_s", "left", "listener", "silent_syns", "user")
+    __slots__ = ("accepted_s", "cut_s", "left", "listener", "user")
 
     def __init__(self, user: User) -> None:
         self.user = user
@@ -57,7 +57,6 @@ class Connection:
         self.accepted_s = math.inf
         self.cut_s = math.inf  # when the server's side of it ended
         self.left = False  # the client's side has ended
-        self.silent_syns = 0  # that a Service without endpoints left unanswered
 
 
 class User:

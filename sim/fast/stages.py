@@ -26,7 +26,9 @@ from sim.fast.users import (
     tell_opened,
 )  # fmt: skip
 from sim.fast.wheel import later
+from sim.latencies import syn_again_s
 
+_syn_again_s = compiled(syn_again_s)
 NONE: Any = np.int64(-1)
 """Not a plain constant: Numba would compile what it is passed to once more for it."""
 
@@ -89,8 +91,8 @@ def knock(w: W, slot: int, t_s: float, first_time: bool, clear_s: float) -> tupl
         fail_soon(w, slot, t_s, RESET)
         return math.inf, NONE
     if p.backlog >= w.most_waiting:
-        # SYNs come 1, 2, 4 … after each other: the next gap is one more than all of them
-        again_s = t_s + ((t_s - w.one_way_s - u.request_s) + w.first_syn_again_s)
+        waited_s = t_s - w.one_way_s - u.request_s
+        again_s = t_s + _syn_again_s(waited_s, w.first_syn_again_s)
         hang_up_s = u.request_s + w.connect_timeout_s
         if again_s < hang_up_s:
             later(w, again_s, packed(AGAIN, slot, u.serial))
@@ -120,6 +122,8 @@ def knock(w: W, slot: int, t_s: float, first_time: bool, clear_s: float) -> tupl
 def accept(w: W, slot: int, t_s: float) -> tuple[float, int]:
     """The server's turn has come to this handshake."""
     u = users(w)[slot]
+    if u.stage != BACKLOG:  # its listener was closed, and its client does not know yet
+        return math.inf, NONE
     p = pods(w)[u.pod]
     p.backlog -= 1
     p.open += 1

@@ -16,7 +16,7 @@ from loadgen.behaviour.backoff import Backoff
 from loadgen.behaviour.sessions import Weibull
 from loadgen.behaviour.settings import Behaviour
 from sim import choice
-from sim.setup import Bad, CrowdKind, Deselected, PlannedDeploy, ServerSetup, Sigterm
+from sim.setup import Bad, CrowdKind, Deselected, PlannedDeploy, ServerSetup, SetupError, Sigterm
 from sim.world import simulate
 
 NEW = "b2c3d4"
@@ -123,7 +123,9 @@ def test_none_of_it_needs_the_oracle_and_the_notes_name_the_crowd(setup_of):
 
 def test_who_vanishes_is_left_to_the_oracle_and_the_notes_say_so(setup_of):
     behaviour = replace(case(setup_of, "nudge").behaviour, vanish_ratio=0.2)
-    setup = replace(case(setup_of, "nudge"), behaviour=behaviour, crowd=CrowdKind.FAST, duration_s=1.0)
+    setup = replace(case(setup_of, "nudge"), behaviour=behaviour, duration_s=1.0)
     assert choice.choose(setup)[0] is CrowdKind.ORACLE
     (note,) = simulate(setup).notes
-    assert "vanish" in note
+    assert "users.vanish: 0.2" in note
+    with pytest.raises(SetupError, match=r"crowd: fast does not know users.vanish: 0.2; set crowd: auto"):
+        replace(setup, crowd=CrowdKind.FAST)

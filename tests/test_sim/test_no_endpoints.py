@@ -19,7 +19,7 @@ from loadgen.behaviour.settings import Behaviour
 from loadgen.behaviour.streams import Streams
 from sim import choice
 from sim.latencies import Latencies
-from sim.network import NOWHERE, Answer, Door, Refusals, ServiceProxy, syn_again_s
+from sim.network import NOWHERE, Answer, Door, Refusals, ServiceProxy
 from sim.oracle import Oracle
 from sim.setup import CrowdKind, NetworkSetup, PlannedDeploy, ServerSetup, SetupError, Throttled
 from sim.world import simulate
@@ -47,14 +47,6 @@ def test_no_more_are_refused_than_the_burst_and_the_rate_allow(gaps_s, per_s, bu
         now_s += gap_s
         refused += refusals.take(now_s)
     assert refused <= burst + now_s * per_s + 1e-6
-
-
-@pytest.mark.parametrize(
-    ("linear", "waits_s"), [(4, [1, 1, 1, 1, 1, 2, 4, 8]), (0, [1, 2, 4, 8, 16]), (1, [1, 1, 2, 4])]
-)
-def test_syns_come_again_as_the_kernel_s_documentation_says(linear, waits_s):
-    latencies = Latencies(linear_syns=linear)
-    assert [syn_again_s(sent, latencies) for sent in range(1, len(waits_s) + 1)] == waits_s
 
 
 def test_an_address_that_is_gone_leads_nowhere_for_as_long_as_it_is_in_the_table():
@@ -150,7 +142,20 @@ def test_recreate_brings_users_back_later_and_in_a_lower_peak_where_refusals_are
 
 
 def test_only_the_oracle_is_asked_where_refusals_are_throttled(setup_of):
-    setup = setup_of(network=THROTTLED, crowd=CrowdKind.FAST)
-    assert choice.choose(setup)[0] is CrowdKind.ORACLE
+    kind, note = choice.choose(setup_of(network=THROTTLED))
+    assert kind is CrowdKind.ORACLE
+    assert "network.no_endpoints: throttled" in note
+
+
+def test_the_fast_crowd_is_refused_where_it_is_asked_for_with_throttled_refusals(setup_of):
+    with pytest.raises(SetupError) as refused:
+        setup_of(network=THROTTLED, crowd=CrowdKind.FAST)
+    assert str(refused.value) == (
+        "crowd: fast does not know network.no_endpoints: throttled; "
+        "set crowd: auto or oracle, or network.no_endpoints: refuse"
+    )
+
+
+def test_a_burst_below_one_refusal_is_refused(setup_of):
     with pytest.raises(SetupError, match=r"no_endpoints.burst=0.5 must be at least 1"):
         setup_of(network=NetworkSetup(no_endpoints=Throttled(burst=0.5)))

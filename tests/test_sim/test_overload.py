@@ -29,7 +29,7 @@ def failures(outcome, failure):
 
 
 def test_a_full_backlog_lets_syns_wait_for_their_retry(setup_of):
-    """1 s after the first SYN, then 2 s after that: too late for a timeout of 3 s."""
+    """1 and 2 s after the first SYN; what comes after 3 s is too late for a timeout of 3 s."""
     outcome = stormed(setup_of, backlog=2)
     assert failures(outcome, Failure.CONNECT_TIMEOUT) > 0
     timed_out = [r for r in outcome.connections if r.failure is Failure.CONNECT_TIMEOUT]

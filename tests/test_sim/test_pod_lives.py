@@ -5,6 +5,11 @@ from random import Random
 
 import pytest
 
+from deployer.fleet import Limits
+from loadgen.behaviour.arrivals import Fixed
+from loadgen.behaviour.backoff import Fixed as Every
+from loadgen.behaviour.sessions import Forever
+from loadgen.behaviour.settings import Behaviour
 from sim.setup import Bad, Fault, FaultKind, FleetSetup, Nodes, PlannedDeploy
 from sim.world import simulate
 
@@ -43,6 +48,23 @@ def test_a_killed_pod_is_ready_again_after_its_restart(setup_of):
     assert 10.0 + least_s < min(opened) < 10.0 + least_s + 5.0
     samples = [s.t_s for s in outcome.samples if s.pod == target and 10.0 < s.t_s < 10.0 + least_s]
     assert samples == [], "a process that does not run says nothing"
+
+
+@pytest.mark.parametrize(("later_s", "wait_s"), [(590.0, 10.0), (610.0, 0.6)])
+def test_ten_minutes_of_running_make_the_next_crash_a_first_one(setup_of, later_s, wait_s):
+    behaviour = Behaviour(Fixed(20), Forever(), Every(1.0), connect_timeout_s=1.0, messages_per_min=0)
+    setup = setup_of(
+        fleet=FleetSetup(startup=Always(1.0), probe_period_s=0.1),
+        limits=Limits(1),
+        behaviour=behaviour,
+        deploys=(),
+        faults=tuple(Fault(at_s, FaultKind.KILL_POD) for at_s in (5.0, 5.0 + later_s)),
+        duration_s=660.0,
+    )
+    back_s = min(
+        row.t_open_s for row in simulate(setup).connections if row.t_open_s and row.t_open_s > 5.0 + later_s
+    )
+    assert wait_s + 1.0 < back_s - 5.0 - later_s < wait_s + 4.0
 
 
 @pytest.mark.parametrize(("bad", "restarts"), [(Bad.CRASHES, True), (Bad.NEVER_READY, False)])
