@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 
 from deployer.actions import Action, Annotate, Block, LookAgain
 from deployer.clusters import Cluster, ClusterUnreachable
+from deployer.clusters.controlplane.objects import RejectedError
 from deployer.draining import DrainSettings, Judgement, judge, needs_counts, pins
 from deployer.draining.memory import time_of
 from deployer.fleet import DESELECTED_AT, Decision, Deployment, Fleet, Kind, PodState, Verdict
 from deployer.journal import Journal
 from deployer.marks import DRAINED_AT, annotated, drains, is_selected, is_wanted, marks
+from deployer.outage import Outage
 from deployer.requests import rollback_due, settle, settled
 from deployer.strategies import Strategy
 
@@ -23,7 +25,8 @@ SHORTEST_WAIT_S = 0.1
 """Between two looks that nothing but time calls for, so that no plan can make the loop spin."""
 LONGEST_WAIT_S = 60.0
 """The loop looks at least so often, should a change ever go unnoticed."""
-FIRST_BACKOFF_S, LAST_BACKOFF_S = 0.5, 10.0
+FIRST_BACKOFF_S, LAST_BACKOFF_S = 0.5, 2.0
+"""Between two tries on a cluster out of reach: so late it is noticed at most that it is back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +37,23 @@ class Step:
     actions: tuple[Action, ...]  # carried out
     verdicts: tuple[Verdict, ...]
     look_again_s: float | None  # Unix time; None: only a change calls for another look
+    unreached: str = ""  # why not all of the actions reached the cluster; empty where they did
 
 
-def step(cluster: Cluster, strategy: Strategy, drain: DrainSettings, now_s: float, journal: Journal) -> Step:
+def step(
+    cluster: Cluster,
+    strategy: Strategy,
+    drain: DrainSettings,
+    now_s: float,
+    journal: Journal,
+    rejected: Callable[[Action, RejectedError], None] | None = None,
+) -> Step:
     """Look once at the cluster and do what is due.
 
     It may be cut off anywhere and started again: what it needs to know is on the cluster. Actions end at the
-    first that does not reach the cluster, with a look again 1 s later.
-    Raises ClusterUnreachable where the cluster cannot even be seen.
+    first that does not reach the cluster, with a look again 1 s later. One that the cluster refuses for good is
+    given to `rejected`, and the others are carried out all the same.
+    Raises ClusterUnreachable where the cluster cannot even be seen, RejectedError where `rejected` is None.
     """
     fleet, due = _remembered(cluster.observe(), strategy, now_s)
     looks: list[float | None] = []
@@ -62,18 +74,27 @@ def step(cluster: Cluster, strategy: Strategy, drain: DrainSettings, now_s: floa
     planned = strategy.plan(fleet, now_s)
     looks += [a.at_s for a in planned if isinstance(a, LookAgain)]
     done: list[Action] = []
+    unreached = ""
     try:
         for action in (*due, *planned):
-            if _changes_something(fleet, action):
+            if not _changes_something(fleet, action):
+                continue
+            try:
                 cluster.act(action)
-                journal.action(now_s, action)
-                done.append(action)
+            except RejectedError as error:
+                if rejected is None:
+                    raise
+                rejected(action, error)
+                continue
+            journal.action(now_s, action)
+            done.append(action)
         release = rollback_due(fleet, strategy.selects_release, strategy.auto_rollback)
         if release is not None:
             cluster.request(release, Kind.ROLLBACK)
-    except ClusterUnreachable:
+    except ClusterUnreachable as error:
+        unreached = str(error)
         looks.append(now_s + RETRY_S)
-    return Step(fleet, tuple(done), tuple(fleet.verdicts), next_look_s(looks, now_s))
+    return Step(fleet, tuple(done), tuple(fleet.verdicts), next_look_s(looks, now_s), unreached)
 
 
 def next_look_s(looks: Iterable[float | None], now_s: float) -> float | None:
@@ -90,24 +111,31 @@ def run(
     watch: Callable[[int, float], int],
     clock: Callable[[], float],
     stop: threading.Event,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Look whenever an object has changed or a moment has come, until `stop` is set.
 
     `watch(version, timeout_s)` returns the cluster's version, as soon as it is another than the given one; -1
-    is none's. A cluster out of reach is tried again after 0.5 s, 1 s … 10 s.
+    is none's. A cluster out of reach is tried again after 0.5 s, 1 s, 2 s, 2 s …; `tell` hears a line when it goes
+    and one when it is back.
     """
-    version, wait_s, backoff_s = -1, 0.0, FIRST_BACKOFF_S
+    version, wait_s, backoff_s, outage = -1, 0.0, FIRST_BACKOFF_S, Outage(tell)
     while not stop.is_set():
         try:
             version = watch(version, wait_s)
             if stop.is_set():
                 return
-            again_s = step(cluster, strategy, drain, clock(), journal).look_again_s
-        except ClusterUnreachable:
+            found = step(cluster, strategy, drain, clock(), journal)
+        except ClusterUnreachable as error:
+            outage.failed(error)
             stop.wait(backoff_s)
             version, wait_s, backoff_s = -1, 0.0, min(2 * backoff_s, LAST_BACKOFF_S)
             continue
-        backoff_s = FIRST_BACKOFF_S
+        backoff_s, again_s = FIRST_BACKOFF_S, found.look_again_s
+        if found.unreached:
+            outage.failed(found.unreached)
+        else:
+            outage.answered()
         wait_s = LONGEST_WAIT_S if again_s is None else min(max(again_s - clock(), 0.0), LONGEST_WAIT_S)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from deployer.clusters.controlplane.objects import RejectedError
 from deployer.clusters.local.client import LocalCluster
 from deployer.controller import run
 from deployer.draining import DrainSettings
@@ -84,8 +85,8 @@ def main(argv: Sequence[str]) -> int:
         with _ended_by(signal.SIGTERM, signal.SIGINT), contextlib.ExitStack() as stack:
             journal = stack.enter_context(contextlib.closing(JsonlJournal(config.journal)))
             cluster = stack.enter_context(contextlib.closing(_cluster(config)))
-            run(cluster, strategy, config.drain, journal, cluster.watch, time.time, threading.Event())
-    except (ConfigError, StrategyError) as error:
+            run(cluster, strategy, config.drain, journal, cluster.watch, time.time, threading.Event(), _tell)
+    except (ConfigError, StrategyError, RejectedError) as error:
         print(f"deployer: {error}", file=sys.stderr)
         return 2
     except OSError as error:
@@ -94,6 +95,10 @@ def main(argv: Sequence[str]) -> int:
     except _Ended:
         pass
     return 0
+
+
+def _tell(line: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
 
 
 def _cluster(config: Config) -> LocalCluster | KubernetesCluster:

@@ -66,6 +66,19 @@ def previous_release(fleet: Fleet) -> Release | None:
     return next((release for release in reversed(done) if release != done[-1]), None)
 
 
+def returns_to(fleet: Fleet) -> Release | None:
+    """What a rollback that names no release returns to; None where there is nothing.
+
+    While a deploy is under way that has not switched yet, it is taken back: to what serves. Else it is the release
+    that served before.
+    """
+    goal, at = fleet.goal, fleet.selected
+    if goal is not None and goal.outcome is None and at not in (None, goal.release):
+        return at
+    done = (r.release for r in reversed(fleet.requests) if r.outcome is Outcome.DONE)
+    return next((release for release in done if release != at), None)
+
+
 def _reached(fleet: Fleet, request: Request, selects_release: bool, overtaken: bool) -> bool:
     found = fleet.deployments_of(request.release)
     if not selects_release:

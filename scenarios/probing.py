@@ -15,7 +15,21 @@ from deployer.clusters import ClusterUnreachable
 from deployer.clusters.controlplane.objects import RejectedError
 from deployer.clusters.kubernetes.api import Api, NotFoundError
 from deployer.clusters.kubernetes.dataplane import Answer, probe
+from scenarios.errors import UserMistake
 from scenarios.notes import NOT_PROBED
+
+
+def check_doctor(data_plane: bool, world: str | None, image: str | None, context: str | None) -> None:
+    """Raise UserMistake for an option of `doctor` that would count for nothing beside the others."""
+    for option, value in (("--image", image), ("--world", world)):
+        if value is not None and not data_plane:
+            raise UserMistake(
+                f"{option} {value}: only the probe takes it; add --data-plane, or leave {option} out"
+            )
+    if world == "kind" and context is not None:
+        raise UserMistake(
+            f"--context {context}: --world kind asks the kind cluster of the runs; leave one of them out"
+        )
 
 
 def probe_and_keep(

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from deployer.clusters.controlplane import requests
@@ -21,7 +21,7 @@ from deployer.clusters.kubernetes.app import (
     Variant,
 )
 from deployer.clusters.kubernetes.podlog import deployment_of
-from deployer.clusters.kubernetes.reading import annotation
+from deployer.clusters.kubernetes.reading import annotation, is_live
 from deployer.clusters.kubernetes.writing import variants_text
 from deployer.fleet import Kind, Outcome, Release, Request
 from deployer.own.settings import CONFIG, OwnError, Settings
@@ -99,10 +99,16 @@ def adoption_of(
         )
     found = behind[0]
     title = found["metadata"]["name"]
+    others = (found["metadata"].get("labels") or {}).get(SERVICE_LABEL, name)
+    if others != name:
+        raise OwnError(
+            f"Deployment {title} is behind Service {others} too, and was adopted for that one: deploy with --service "
+            f"{others}; Service {name} can stay as it is, and sends to every release"
+        )
     replicas = int(found["spec"].get("replicas", 1))
     if replicas == 0:
         raise OwnError(f"Deployment {title} has no pods; scale it up first: kubectl scale deployment {title}")
-    own = [p for p in pods if deployment_of(p) == title and not _deleting(p)]
+    own = [p for p in pods if deployment_of(p) == title and not _deleting(p) and is_live(p)]
     hashes = {p["metadata"]["labels"][HASH_LABEL] for p in own}
     if len(hashes) != 1 or not _complete(found):
         raise OwnError(
@@ -148,6 +154,48 @@ def image_of(deployment: Object, container: str | None) -> str:
     """The image of that container, or of the only one."""
     containers = deployment["spec"]["template"]["spec"]["containers"]
     return str(next(c["image"] for c in containers if container in (None, c["name"])))
+
+
+def ports_of(service: Object, deployment: Object | None) -> list[int]:
+    """The TCP ports of the pods that the Service sends to, in its order, each once.
+
+    Raises OwnError for a port that no container bears the name of.
+    """
+    named: dict[str, int] = {}
+    for container in [] if deployment is None else deployment["spec"]["template"]["spec"]["containers"]:
+        named |= {
+            each["name"]: int(each["containerPort"])
+            for each in container.get("ports") or ()
+            if "name" in each
+        }
+    found: dict[int, None] = {}
+    for port in service["spec"].get("ports") or ():
+        target = port.get("targetPort", port["port"])
+        if port.get("protocol", "TCP") != "TCP":
+            continue
+        if not isinstance(target, int) and target not in named:
+            name = service["metadata"]["name"]
+            raise OwnError(
+                f"--count tcp: Service {name} sends to the port {target!r}, and no container has one of that name; "
+                "say which one holds users with --count tcp:PORT"
+            )
+        found[target if isinstance(target, int) else named[target]] = None
+    return list(found)
+
+
+def sized(settings: Settings, given: Mapping[str, Any]) -> Settings:
+    """With one who decides how many pods a release has; `given` is what was said now, the rest was kept.
+
+    Raises OwnError where both `--replicas` and an autoscaler that follows would.
+    """
+    if settings.hpa != "follow" or settings.replicas is None:
+        return settings
+    if given.get("replicas") is None:  # said once; the autoscaler came later
+        return replace(settings, replicas=None)
+    raise OwnError(
+        f"--replicas {settings.replicas}: under --hpa follow the autoscaler sizes the release that serves, and the two "
+        "would undo each other; leave --replicas out, or say --hpa ignore"
+    )
 
 
 def objections(

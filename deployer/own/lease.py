@@ -23,8 +23,10 @@ DURATION_S = 15.0
 HELD_S = 10.0
 """Who has not renewed it for so long makes no write any more: one that is on its way has 5 s to arrive."""
 RENEW_S = 3.0
-SKEW_S = 10.0
-"""How far two machines' clocks may be apart."""
+SKEW_S = 300.0
+"""How far two machines' clocks may be apart; who is within that is watched for the Lease's duration first."""
+ANSWER_S = 4.0
+"""For one request about the Lease: nobody who ends waits for an API server that does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +57,15 @@ def is_free(lease: Object, me: str, seen: Sighting | None, now_s: float, wall_s:
 def identity() -> str:
     """A name that nobody else has: machine and process namespace, process id, and something random."""
     unique = uuid.uuid4().hex[:8]
+    where = unique
     with contextlib.suppress(OSError):
-        return f"{socket.gethostname()}-{_namespace()}_{os.getpid()}_{unique}"
-    return f"{socket.gethostname()}-{unique}_{os.getpid()}_{unique}"
+        where = f"{_boot()[:8]}-{_namespace()}"
+    return f"{socket.gethostname()}-{where}_{os.getpid()}_{unique}"
+
+
+def _boot() -> str:
+    """Of this running kernel only: machines made from one image share a host name. Raises OSError."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def _namespace() -> str:
@@ -85,6 +93,7 @@ class Lease:
         self._done = threading.Event()
         self._renewer: threading.Thread | None = None
         self._renewed_s = 0.0
+        self._answered = True  # the API server, when it was last asked to renew it
 
     def holds(self) -> bool:
         """Whether it is certainly ours at this moment: for a process that was frozen it is not.
@@ -97,7 +106,7 @@ class Lease:
     def take(self) -> bool:
         """Take it if it is free. Raises ClusterUnreachable, RejectedError."""
         try:
-            found = self._api.call("GET", f"{self._base}/{self._name}")
+            found = self._get()
         except NotFoundError:
             return self._create()
         spec = found.get("spec") or {}
@@ -114,16 +123,19 @@ class Lease:
         return taken
 
     def release(self) -> None:
-        """Let the next one have it at once."""
+        """Let the next one have it at once; where the API server is away, once it runs out.
+
+        It takes 4 s for each answer that does not come, and no more than two are asked for.
+        """
         self._done.set()
         if self._renewer is None:
             return
         self._renewer.join()
         self._renewer = None
-        if self.lost.is_set():
+        if self.lost.is_set() or not self._answered:
             return
         with contextlib.suppress(ClusterUnreachable, RejectedError, NotFoundError):
-            found = self._api.call("GET", f"{self._base}/{self._name}")
+            found = self._get()
             if (found.get("spec") or {}).get("holderIdentity") == self.me:
                 self._write(found["metadata"]["resourceVersion"], {"holderIdentity": ""})
 
@@ -136,7 +148,7 @@ class Lease:
         }
         at_s = _clock_s()
         try:
-            self._api.call("POST", self._base, manifest)
+            self._api.call("POST", self._base, manifest, timeout_s=ANSWER_S)
         except ConflictError:
             return False
         except NotFoundError as error:
@@ -152,14 +164,17 @@ class Lease:
     def _renew(self) -> None:
         while not self._done.wait(RENEW_S):
             try:
-                found = self._api.call("GET", f"{self._base}/{self._name}")
+                found = self._get()
+                if self._done.is_set():
+                    return
                 if (found.get("spec") or {}).get("holderIdentity") != self.me:
                     break
                 at_s = _clock_s()
                 if self._write(found["metadata"]["resourceVersion"], self._spec()):
                     self._renewed_s = at_s
+                self._answered = True
             except ClusterUnreachable:
-                pass  # nobody else can reach it either, or we find out once it is back
+                self._answered = False  # nobody else can reach it either, or we find out once it is back
             except (NotFoundError, RejectedError):
                 break
             if _clock_s() - self._renewed_s > DURATION_S:
@@ -170,11 +185,13 @@ class Lease:
             return
         self.lost.set()
 
+    def _get(self) -> dict[str, Any]:
+        return self._api.call("GET", f"{self._base}/{self._name}", timeout_s=ANSWER_S)
+
     def _write(self, version: str, spec: dict[str, Any]) -> bool:
         try:
-            self._api.merge(
-                f"{self._base}/{self._name}", {"metadata": {"resourceVersion": version}, "spec": spec}
-            )
+            patch = {"metadata": {"resourceVersion": version}, "spec": spec}
+            self._api.merge(f"{self._base}/{self._name}", patch, timeout_s=ANSWER_S)
         except ConflictError:
             return False
         return True

@@ -6,9 +6,11 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from deployer.clusters import ClusterUnreachable
 from deployer.clusters.kubernetes import Api, reading
-from deployer.clusters.kubernetes.api import NotFoundError, Object
+from deployer.clusters.kubernetes.api import ConflictError, NotFoundError, Object
 from deployer.clusters.kubernetes.app import SERVICE_LABEL
+from deployer.clusters.kubernetes.sending import TRIES
 from deployer.own import adopting
 from deployer.own.session import Session
 from deployer.own.settings import CONFIG, OwnError, Settings, changed, counting_of, read
@@ -58,34 +60,69 @@ def deploy_to(
     Raises OwnError for whatever must be decided first; nothing has been changed then.
     """
     api, namespace, service = connected(where)
-    base = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+    for _ in range(TRIES):
+        try:
+            return _deploy_to(api, namespace, service, named, count, container, given)
+        except ConflictError:  # somebody adopts it too, or changes it: look anew at what is there
+            service = connected(where)[2]
+    raise ClusterUnreachable(
+        f"cluster {api.name}: Service {where.service} or its Deployment changes all the time"
+    )
+
+
+def _deploy_to(
+    api: Api,
+    namespace: str,
+    service: Object,
+    named: str | None,
+    count: str | None,
+    container: str | None,
+    given: dict[str, Any],
+) -> Session:
+    """Raises ConflictError where what it has seen is not there any more before all of it is written."""
+    base, name = f"/apis/apps/v1/namespaces/{namespace}/deployments", service["metadata"]["name"]
     deployments = api.call("GET", base).get("items") or []
     settings, adoption = read(service), None
     if settings is None:
         pods = api.call("GET", f"/api/v1/namespaces/{namespace}/pods").get("items") or []
         adoption = adopting.adoption_of(service, deployments, pods, named)
-        settings = Settings(adoption.name, adoption.selector, first_replicas=adoption.replicas)
-        given = {**given, "counting": counting_of(count or "tcp", _target_port(service, adoption.deployment))}
-    elif count is not None:
-        given = {**given, "counting": counting_of(count, settings.counting.port)}
+        settings, count = (
+            Settings(adoption.name, adoption.selector, first_replicas=adoption.replicas),
+            count or "tcp",
+        )
+    elif named not in (None, settings.deployment):
+        raise OwnError(
+            f"--deployment {named}: Service {name} was adopted with Deployment {settings.deployment}, the template of all "
+            "its releases; leave --deployment out"
+        )
     template = next((d for d in deployments if d["metadata"]["name"] == settings.deployment), None)
+    if count is not None:
+        ports = adopting.ports_of(service, template) if count == "tcp" else ()
+        given = {**given, "counting": counting_of(count, ports)}
     if template is not None:
         given["container"] = adopting.container_of(template, container or settings.container)
-    settings = changed(settings, **given)
-    settings.made_strategy()
+    settings = adopting.sized(changed(settings, **given), given)
+    settings.made_strategy(template)
     settings.made_drain()
     _check(api, namespace, service, settings, deployments)
     if adoption is not None:
-        patch = adoption.deployment_patch(where.service)
-        api.merge(f"{base}/{adoption.name}", patch)
-        api.merge(
-            f"/api/v1/namespaces/{namespace}/services/{where.service}",
-            adoption.service_patch(settings, time.time()),
-        )
+        # Only what was looked at is adopted: not a template changed since, nor what another has adopted.
+        seen = {"resourceVersion": adoption.deployment["metadata"]["resourceVersion"]}
+        try:
+            api.merge(f"{base}/{adoption.name}", _with_meta(adoption.deployment_patch(name), seen))
+            seen = {"resourceVersion": service["metadata"]["resourceVersion"]}
+            patch = adoption.service_patch(settings, time.time())
+            api.merge(f"/api/v1/namespaces/{namespace}/services/{name}", _with_meta(patch, seen))
+        except NotFoundError as error:
+            raise OwnError(f"cluster {api.name}: {error}: it was deleted meanwhile") from None
     session = Session(api, namespace, service, settings)
     _keep(session, settings)
     session.cluster.tend()
     return session
+
+
+def _with_meta(patch: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
+    return {**patch, "metadata": {**patch["metadata"], **meta}}
 
 
 def _keep(session: Session, settings: Settings) -> None:
@@ -121,16 +158,3 @@ def _check(api: Api, namespace: str, service: Object, settings: Settings, deploy
     )
     if found:
         raise OwnError("; ".join(found))
-
-
-def _target_port(service: Object, deployment: Object) -> int:
-    """The port of the pods that the Service's first port sends to."""
-    port = service["spec"]["ports"][0]
-    target = port.get("targetPort", port["port"])
-    if isinstance(target, int):
-        return target
-    for container in deployment["spec"]["template"]["spec"]["containers"]:
-        for each in container.get("ports") or ():
-            if each.get("name") == target:
-                return int(each["containerPort"])
-    return int(port["port"])

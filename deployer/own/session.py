@@ -9,7 +9,17 @@ import time
 from collections.abc import Callable
 from typing import Self
 
-from deployer.actions import Refuse
+from deployer.actions import (
+    Action,
+    Annotate,
+    Block,
+    CreateDeployment,
+    Refuse,
+    Scale,
+    Select,
+    SetRelease,
+    Settle,
+)
 from deployer.clusters import ClusterUnreachable
 from deployer.clusters.controlplane.objects import RejectedError
 from deployer.clusters.kubernetes import Api, KubernetesCluster, Variant, reading, writing
@@ -17,13 +27,18 @@ from deployer.clusters.kubernetes.api import ConflictError, NotFoundError, Objec
 from deployer.controller import LONGEST_WAIT_S, Step, step
 from deployer.fleet import Kind, Outcome, Release, Request
 from deployer.journal import Journal
+from deployer.outage import Outage
+from deployer.own.healing import heal
 from deployer.own.lease import Lease, identity
 from deployer.own.settings import CONFIG, OwnError, Settings, read
+from deployer.strategies.rainbow import deployment_name
+from deployer.strategies.registry import AnyStrategy
 
+Tell = Callable[[str], None]
 UNREACHABLE_S = 120.0
 """A command gives up when the cluster has not answered for so long; what was asked for stays asked for."""
 LOOK_FOR_LEASE_S = 2.0
-FIRST_BACKOFF_S, LAST_BACKOFF_S = 0.5, 5.0
+FIRST_BACKOFF_S, LAST_BACKOFF_S = 0.5, 2.0
 
 
 class Session:
@@ -40,6 +55,9 @@ class Session:
         self.cluster = KubernetesCluster(api, settings.app(namespace, self.service_name, template))
         self._configured: tuple[str | None, Object] | None = None
         self.settings = settings
+        self.tell: Tell = lambda line: None
+        """Hears, a line each, what was done or could not be done beyond what the journal tells."""
+        self._told: set[str] = set()
         self._me = identity()
         self._seen_lease: Lease | None = None
 
@@ -63,25 +81,54 @@ class Session:
         self.cluster.app = found.app(self.namespace, self.service_name, template)
         self._configured = (text, template)
 
+    @property
+    def strategy(self) -> AnyStrategy:
+        """With what the manifest says of how long pods must be ready, and how long a roll-out may take.
+
+        Raises StrategyError, OwnError.
+        """
+        return self.settings.made_strategy(self.cluster.app.template)
+
     def look(self, journal: Journal, now_s: float) -> Step:
-        """One look, and what is due; a release that the API server does not accept is refused."""
+        """One look, and what is due; a release that the API server does not accept is refused.
+
+        Any other action that it does not accept is told once, and holds up none of the others.
+        """
         self.refresh()
+        self.cluster.pod_log.forget_gone()  # rows are for a run's record, and this may look for years
+        for line in heal(self.cluster):
+            self.tell(line)
         self.cluster.tend()
         self._point_autoscaler()
-        try:
-            return step(
-                self.cluster, self.settings.made_strategy(), self.settings.made_drain(), now_s, journal
-            )
-        except RejectedError as error:
+        turned_down: list[str] = []
+
+        def rejected(action: Action, error: RejectedError) -> None:
+            if isinstance(action, Settle | Refuse | Block):
+                raise error
             goal = self.cluster.observe().goal
-            if goal is None or goal.outcome is not None:
-                raise
-            refusal = Refuse(goal.deploy, str(error))
-            self.cluster.act(refusal)
-            journal.action(now_s, refusal)
-            return step(
-                self.cluster, self.settings.made_strategy(), self.settings.made_drain(), now_s, journal
-            )
+            if goal is not None and goal.outcome is None and self._is_of(action, goal.release):
+                turned_down.append(str(error))
+                refusal = Refuse(goal.deploy, str(error))
+                self.cluster.act(refusal)
+                journal.action(now_s, refusal)
+                return
+            self._tell_once(f"{type(action).__name__}: {error}")
+
+        drain = self.settings.made_drain()
+        found = step(self.cluster, self.strategy, drain, now_s, journal, rejected)
+        return step(self.cluster, self.strategy, drain, now_s, journal, rejected) if turned_down else found
+
+    def _is_of(self, action: Action, release: Release) -> bool:
+        """Whether an action is a part of bringing this release up."""
+        if isinstance(action, CreateDeployment | SetRelease | Select):
+            return action.release == release
+        name = deployment_name(self.cluster.app.name, release)
+        return isinstance(action, Scale | Annotate) and action.deployment == name
+
+    def _tell_once(self, line: str) -> None:
+        if line not in self._told:
+            self._told.add(line)
+            self.tell(line)
 
     def request(self, release: Release, kind: Kind, variant: Variant | None) -> Request:
         """Write down what is wanted; nothing new where that is what is wanted already.
@@ -99,14 +146,16 @@ class Session:
                 "give it a name of its own with --release"
             )
         goal = fleet.goal
-        if goal is not None and goal.release == release and same:
+        # One that is done and not selected has been undone by someone: it is asked for again.
+        undone = goal is not None and goal.outcome is not None and fleet.selected != release
+        if goal is not None and goal.release == release and same and not undone:
             return goal
         number = self.cluster.request(release, kind, variant)
         return next(r for r in self.cluster.observe().requests if r.deploy == number)
 
-    def see_through(self, deploy: int, journal: Journal, tell: Callable[[str], None]) -> Request:
+    def see_through(self, deploy: int, journal: Journal, tell: Tell) -> Request:
         """Run the loop, or watch whoever runs it, until this request has an outcome."""
-        told, patience = "", _Patience(UNREACHABLE_S)
+        told, patience, self.tell = "", _Patience(UNREACHABLE_S, tell), tell
         while True:
             lease = self._lease()
             try:
@@ -125,13 +174,15 @@ class Session:
             finally:
                 lease.release()
 
-    def operate(self, journal: Journal, stop: threading.Event, tell: Callable[[str], None]) -> None:
+    def operate(self, journal: Journal, stop: threading.Event, tell: Tell) -> None:
         """Run the loop until `stop`, whenever nobody else does; an unreachable cluster is waited for."""
-        told, patience = "", _Patience(math.inf)
+        told, patience, self.tell = "", _Patience(math.inf, tell, stop), tell
         while not stop.is_set():
             lease = self._lease()
             try:
-                if lease.take():
+                taken = lease.take()
+                patience.answered()
+                if taken:
                     tell("running the loop")
                     with self.cluster.writing_while(lease.holds):
                         self._loop(journal, stop.is_set, lease, patience)
@@ -140,7 +191,6 @@ class Session:
                     tell(f"{told.split('_')[0]} runs the loop; waiting for it")
                 stop.wait(LOOK_FOR_LEASE_S)
             except ClusterUnreachable as error:
-                tell(str(error))
                 patience.wait(error)
             finally:
                 lease.release()
@@ -180,10 +230,13 @@ class Session:
                 if now == version and time.time() < look_at_s:
                     continue
                 version = now
-                again_s = self.look(journal, time.time()).look_again_s
-                longest_s = time.time() + LONGEST_WAIT_S
+                found = self.look(journal, time.time())
+                again_s, longest_s = found.look_again_s, time.time() + LONGEST_WAIT_S
                 look_at_s = longest_s if again_s is None else min(again_s, longest_s)
-                patience.answered()
+                if found.unreached:
+                    patience.failed(found.unreached)
+                else:
+                    patience.answered()
             except ClusterUnreachable as error:
                 patience.wait(error)
                 version, look_at_s = -1, 0.0
@@ -218,22 +271,25 @@ class Session:
 
 
 class _Patience:
-    """Backs off while the cluster does not answer, and ends with that after `limit_s`."""
+    """Backs off while the cluster does not answer, and ends with that after `limit_s`, or at once with `stop`."""
 
-    def __init__(self, limit_s: float) -> None:
+    def __init__(self, limit_s: float, tell: Tell, stop: threading.Event | None = None) -> None:
         self._limit_s = limit_s
-        self._since_s: float | None = None
+        self._outage = Outage(tell)
+        self._stop = stop or threading.Event()
         self._backoff_s = FIRST_BACKOFF_S
 
     def answered(self) -> None:
-        self._since_s, self._backoff_s = None, FIRST_BACKOFF_S
+        self._backoff_s = FIRST_BACKOFF_S
+        self._outage.answered()
+
+    def failed(self, why: object) -> float:
+        return self._outage.failed(why)
 
     def wait(self, error: ClusterUnreachable) -> None:
-        now_s = time.monotonic()
-        self._since_s = self._since_s if self._since_s is not None else now_s
-        if now_s - self._since_s > self._limit_s:
+        if time.monotonic() - self.failed(error) > self._limit_s:
             raise error
-        time.sleep(self._backoff_s)
+        self._stop.wait(self._backoff_s)
         self._backoff_s = min(2 * self._backoff_s, LAST_BACKOFF_S)
 
 

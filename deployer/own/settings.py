@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
@@ -70,14 +70,18 @@ class Settings:
             follow_replicas=self.replicas is None,
         )
 
-    def made_strategy(self) -> AnyStrategy:
-        """The strategy. Raises StrategyError, OwnError."""
+    def made_strategy(self, template: Object | None = None) -> AnyStrategy:
+        """The strategy. Raises StrategyError, OwnError.
+
+        Where nothing was set, what the template Deployment says counts: `minReadySeconds`, and
+        `progressDeadlineSeconds`.
+        """
         if self.strategy not in STRATEGIES:
             raise OwnError(
                 f"--strategy {self.strategy}: a service of one's own takes {' or '.join(STRATEGIES)}; "
                 "a rolling update or a Recreate needs no help: `kubectl set image` does it"
             )
-        made = make(self.strategy, self.strategy_settings)
+        made = make(self.strategy, {**_of_template(template), **_long(self.strategy_settings)})
         if self.hooks is None and (self.strategy == "immutable" or getattr(made, "nudge", None)):
             what = "--strategy immutable" if self.strategy == "immutable" else "nudge"
             raise OwnError(
@@ -89,6 +93,21 @@ class Settings:
     def made_drain(self) -> DrainSettings:
         """The drain settings. Raises DrainError."""
         return settings_of(self.drain)
+
+
+def _of_template(template: Object | None) -> dict[str, float]:
+    spec = {} if template is None else template["spec"]
+    said = {
+        "min_ready_s": spec.get("minReadySeconds"),
+        "progress_deadline_s": spec.get("progressDeadlineSeconds"),
+    }
+    return {key: float(value) for key, value in said.items() if value}
+
+
+def _long(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """With the full names of what a template can say too."""
+    full = {"min_ready": "min_ready_s", "progress_deadline": "progress_deadline_s"}
+    return {full.get(key, key): value for key, value in settings.items()}
 
 
 _ADAPTER: TypeAdapter[Settings] = TypeAdapter(Settings)
@@ -120,29 +139,53 @@ def changed(settings: Settings, **given: Any) -> Settings:
     return replace(settings, **values)
 
 
-def counting_of(text: str, port: int) -> Counting:
-    """From `metric:NAME:PORT[/PATH]`, `http:PORT/PATH`, `tcp:PORT`, or `tcp`, which means `port`.
+def counting_of(text: str, ports: Sequence[int]) -> Counting:
+    """From `metric:NAME:PORT[/PATH]`, `http:PORT/PATH`, `tcp:PORT[,PORT]`, or `tcp`, which means the one in `ports`.
 
-    Raises OwnError.
+    Raises OwnError, also where `tcp` could mean several ports: who is on one that is not looked at would not count.
     """
     kind, _, rest = text.partition(":")
     try:
+        if text == "tcp":
+            return _tcp_of(ports)
         if kind == "tcp":
-            return Counting("tcp", port=int(rest or port))
+            first, *others = (_port(each) for each in rest.split(","))
+            return Counting("tcp", port=first, more_ports=tuple(others))
         if kind == "http":
             at, slash, path = rest.partition("/")
-            return Counting("endpoint", port=int(at), path=slash + path or "/")
+            return Counting("endpoint", port=_port(at), path=slash + path or "/")
         if kind == "metric":
             name, _, address = rest.rpartition(":")
             at, slash, path = address.partition("/")
             if name:
-                return Counting("metric", port=int(at), path=slash + path or "/metrics", metric=name)
+                return Counting("metric", port=_port(at), path=slash + path or "/metrics", metric=name)
     except ValueError:
         pass
     raise OwnError(
         f"--count {text}: give metric:NAME:PORT (with /PATH where it is not /metrics), http:PORT/PATH, "
-        "tcp, or tcp:PORT"
+        "tcp, tcp:PORT or tcp:PORT,PORT; a port is 1 to 65535"
     )
+
+
+def _tcp_of(ports: Sequence[int]) -> Counting:
+    if len(ports) == 1:
+        return Counting("tcp", port=ports[0])
+    if not ports:
+        raise OwnError(
+            "--count tcp: the Service names no port of its pods; say which one with --count tcp:PORT"
+        )
+    shown = ",".join(map(str, ports))
+    raise OwnError(
+        f"--count tcp: the Service sends to the ports {shown} of its pods; say which ones hold users with "
+        f"--count tcp:PORT, or --count tcp:{shown} for all of them"
+    )
+
+
+def _port(text: str) -> int:
+    """Raises ValueError for what is none."""
+    if not 1 <= int(text) <= 65535:
+        raise ValueError(text)
+    return int(text)
 
 
 def seconds_of(value: object) -> float:

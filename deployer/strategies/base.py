@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import ClassVar
@@ -79,7 +80,9 @@ class Base:
         if not whole(fleet, deployment) or deployment.desired < fleet.limits.replicas:
             return None
         if self.min_ready_s == 0:
-            return deployment.progressed_s
+            return (
+                -math.inf
+            )  # they are now; the cluster's clock may be ahead of the one that it is compared with
         since = [p.ready_since_s for p in fleet.pods_of(deployment.name) if p.ready_since_s is not None]
         return max(since, default=deployment.progressed_s) + self.min_ready_s
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from scenarios.spec.base import SpecError, nearest
+from scenarios.spec.deploying import Switching
 from scenarios.spec.shape import Spec
+from scenarios.spec.units import duration_text
 
 EVERYWHERE: Mapping[str, frozenset[str]] = {
     "strategy": frozenset({"recreate", "rolling", "graceful", "bluegreen", "colors", "rainbow", "immutable"}),
@@ -56,6 +58,21 @@ def require_built(spec: Spec, strategy: str | None = None, world: str | None = N
     for kind, name in _used(spec, strategy):
         if not any(name in can[kind] for can in worlds):
             raise _not_built(kind, name, frozenset[str]().union(*(can[kind] for can in worlds)), world)
+    _require_releases_that_can_be_kept(spec, strategy)
+
+
+def _require_releases_that_can_be_kept(spec: Spec, strategy: str | None) -> None:
+    """What has one Deployment keeps no old release, so that nothing could come of the wish."""
+    switching = [name for name in KNOWN["strategy"] if isinstance(getattr(spec.strategy, name), Switching)]
+    if strategy is None or strategy in switching:
+        return
+    for number, deploy in enumerate(spec.deploys):
+        if deploy.keep is not None:
+            kept = deploy.keep if isinstance(deploy.keep, str) else duration_text(deploy.keep)
+            raise SpecError(
+                f"deploys.{number}.keep={kept}: {strategy} has one Deployment and keeps no old release; "
+                f"leave keep out, or choose one of {', '.join(switching)}"
+            )
 
 
 def _not_built(kind: str, name: str, can: Iterable[str], world: str | None = None) -> SpecError:

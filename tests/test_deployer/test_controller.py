@@ -7,6 +7,7 @@ import pytest
 
 from deployer.actions import Annotate, Block, DeleteDeployment, LookAgain, Settle
 from deployer.clusters import ClusterUnreachable
+from deployer.clusters.controlplane.objects import RejectedError
 from deployer.clusters.memory import MemoryCluster, play
 from deployer.controller import next_look_s, run, step
 from deployer.draining import After, DrainSettings, Manual
@@ -219,7 +220,7 @@ class Loop:
     """A watch, a clock and an end for `run`, on the time of a cluster in memory."""
 
     def __init__(self, cluster, looks):
-        self.cluster, self.left, self.waits, self.pauses = cluster, looks, [], []
+        self.cluster, self.left, self.waits, self.pauses, self.told = cluster, looks, [], [], []
         self.stop = threading.Event()
         self.stop.wait = self.pause
 
@@ -240,7 +241,8 @@ class Loop:
         return self.stop.is_set()
 
     def run(self, strategy, drain=DRAIN):
-        run(self.cluster, strategy, drain, MemoryJournal(), self.watch, lambda: self.cluster.now_s, self.stop)
+        clock = lambda: self.cluster.now_s  # noqa: E731
+        run(self.cluster, strategy, drain, MemoryJournal(), self.watch, clock, self.stop, self.told.append)
 
 
 def test_the_loop_deploys_and_then_sleeps_until_something_changes():
@@ -274,7 +276,61 @@ def test_the_loop_outlives_an_unreachable_cluster_and_asks_less_and_less_often()
     cluster.observe = observe
     loop = Loop(cluster, looks=11)
     loop.run(strategy)
-    assert loop.pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0, 0.5]
+    assert loop.pauses == [0.5, 1.0, *[2.0] * 5, 0.5]
+    assert len(loop.told) == 4
+    assert loop.told[0] == loop.told[2] == "away; trying again until it answers"
+    assert all(line.startswith("the cluster answers again, after ") for line in (loop.told[1], loop.told[3]))
+
+
+def test_the_loop_says_once_that_its_writes_do_not_arrive():
+    """Reads may be answered all the while, as where a webhook is down that has to admit each write."""
+    cluster, strategy = serving()
+    cluster.request("bbbbbb", Kind.DEPLOY)
+    act, tries = cluster.act, []
+
+    def failing(action):
+        tries.append(action)
+        if len(tries) < 5:
+            raise ClusterUnreachable("failed calling webhook")
+        act(action)
+
+    cluster.act = failing
+    loop = Loop(cluster, looks=20)
+    loop.run(strategy)
+    assert loop.told[0] == "failed calling webhook; trying again until it answers"
+    assert len(loop.told) == 2
+    assert cluster.observe().selected == "bbbbbb"
+
+
+def test_an_action_that_is_refused_for_good_keeps_none_of_the_others_back():
+    cluster, strategy = draining(drain=replace(DRAIN, policy=Manual()), users=0)
+    look(cluster, strategy)
+    cluster.advance(cluster.now_s + 3)
+    cluster.request("cccccc", Kind.DEPLOY)
+    act, refused = cluster.act, []
+
+    def refusing(action):
+        if isinstance(action, DeleteDeployment):
+            raise RejectedError("may not delete")
+        act(action)
+
+    cluster.act = refusing
+    with pytest.raises(RejectedError, match="may not delete"):
+        look(cluster, strategy)
+    journal = MemoryJournal()
+    found = step(
+        cluster,
+        strategy,
+        DRAIN,
+        cluster.now_s,
+        journal,
+        lambda action, error: refused.append((action, str(error))),
+    )
+    ((action, why),) = refused
+    assert (action.deployment, why) == ("chat-aaaaaa", "may not delete")
+    assert "chat-cccccc" in cluster.observe().deployments
+    assert action not in found.actions
+    assert action not in [a for _, a in journal.actions]
 
 
 def test_the_loop_ends_where_it_is_told_to_while_it_waits():

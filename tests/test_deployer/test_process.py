@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.clusters.controlplane.objects import Timing
+from deployer.clusters.controlplane.objects import RejectedError, Timing
 from deployer.clusters.local.client import start
 from deployer.clusters.local.config import Config as ClusterConfig
 from deployer.clusters.local.config import PodSpec, Probe, Startup
@@ -114,13 +114,15 @@ def test_a_deployer_waits_for_a_cluster_that_is_not_there(tmp_path):
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         eventually(lambda: (tmp_path / "journal.jsonl").exists())
-        time.sleep(0.5)
+        time.sleep(0.8)
         assert process.poll() is None
     finally:
         process.terminate()
         said = process.communicate()[1]
     assert process.returncode == 0
-    assert said == ""
+    (line,) = said.splitlines()  # one, however often it has tried
+    assert "no-socket: connect" in line
+    assert line.endswith("trying again until it answers")
 
 
 @pytest.mark.parametrize("policy", [Manual(), Empty(), After(3.5), Few(count=5), Few(share=0.01)])
@@ -163,3 +165,20 @@ def test_a_configuration_that_is_not_there_is_told(tmp_path):
 def test_without_a_configuration_it_says_how_it_is_called(capsys):
     assert main([]) == 2
     assert "python -m deployer CONFIG" in capsys.readouterr().err
+
+
+def test_what_a_cluster_refuses_for_good_is_one_line(tmp_path, monkeypatch, capsys):
+    """As where someone has deleted the Service: no traceback in the log of a run."""
+
+    class Refusing:
+        def watch(self, version, timeout_s):
+            raise RejectedError("cluster mine: namespace x has no Service chat")
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr("deployer.process._cluster", lambda config: Refusing())
+    config = Config(tmp_path / "socket", "rolling", tmp_path / "journal.jsonl")
+    (tmp_path / "deployer.json").write_bytes(config.to_json())
+    assert main([str(tmp_path / "deployer.json")]) == 2
+    assert capsys.readouterr().err == "deployer: cluster mine: namespace x has no Service chat\n"

@@ -308,3 +308,30 @@ def test_the_beginning_of_a_roll_out_is_noted_before_it_begins(name):
 @any_strategy()
 def test_an_empty_fleet_without_a_request_needs_nothing(name, settings):
     assert list(make(name, settings).plan(Fleet("chat", Limits(2)), NOW_S)) == []
+
+
+@pytest.mark.parametrize("name", ["bluegreen", "rainbow"])
+def test_a_machine_whose_clock_is_late_switches_no_later(name):
+    """The cluster's moments are on the cluster's clock, and what is ready now is ready."""
+    late_s = NOW_S - 300.0
+    fleet = come(name, now_s=NOW_S)
+    (switch,) = [a for a in make(name).plan(fleet, late_s) if isinstance(a, Select | LookAgain)]
+    assert isinstance(switch, Select)
+
+
+def come(name, now_s):
+    """Release bbbbbb is wanted, and all of its pods have just become ready."""
+    slots = (None, None) if name == "rainbow" else ("blue", "green")
+    names = ("chat-aaaaaa", "chat-bbbbbb") if name == "rainbow" else ("chat-blue", "chat-green")
+    deployments, pods = {}, []
+    for title, slot, release in zip(names, slots, RELEASES, strict=False):
+        deployments[title] = Deployment(title, release, 2, 2, 2, 2, 2, now_s - 10, now_s, slot=slot)
+        pods += [
+            Pod(f"{title}-{n}", title, release, PodState.READY, now_s - 10, ready_since_s=now_s)
+            for n in (0, 1)
+        ]
+    requests = (
+        Request(0, "aaaaaa", Kind.INITIAL, now_s - 900, Outcome.DONE, settled_s=now_s - 900),
+        Request(1, "bbbbbb", Kind.DEPLOY, now_s - 20),
+    )
+    return Fleet("chat", Limits(2), requests, deployments, pods, "aaaaaa", slots[0], now_s - 900)

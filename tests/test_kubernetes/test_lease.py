@@ -1,6 +1,9 @@
 """The Lease and the writes that stand on it, without a cluster: a small API server in memory."""
 
+import subprocess
+import sys
 import threading
+from datetime import UTC, datetime
 
 import pytest
 
@@ -10,7 +13,8 @@ from deployer.clusters.kubernetes import App, KubernetesCluster
 from deployer.clusters.kubernetes.api import ConflictError, NotFoundError
 from deployer.fleet import Kind, Limits
 from deployer.own import lease as lease_module
-from deployer.own.lease import DURATION_S, HELD_S, Lease
+from deployer.own.lease import DURATION_S, HELD_S, Lease, identity, is_free
+from tests.test_kubernetes.server import DEPLOYMENTS, SERVICES, with_service
 
 
 class Server:
@@ -23,7 +27,7 @@ class Server:
         self.version = 0
         self.writes = []
 
-    def call(self, method, path, body=None, query=None):
+    def call(self, method, path, body=None, query=None, timeout_s=None):
         if method == "POST":
             self.writes.append(path)
             self.spec = body["spec"]
@@ -31,7 +35,7 @@ class Server:
             raise NotFoundError("none")
         return {"metadata": {"resourceVersion": str(self.version)}, "spec": self.spec}
 
-    def merge(self, path, patch):
+    def merge(self, path, patch, timeout_s=None):
         if patch["metadata"]["resourceVersion"] != str(self.version):
             raise ConflictError("changed")
         self.version += 1
@@ -76,55 +80,61 @@ def test_it_is_over_with_writing_before_another_may_begin(clock):
     assert server.spec["holderIdentity"] == ""
 
 
-class Open:
-    """A watch that tells nothing until it is cut off."""
+def test_machines_of_one_name_are_told_apart(monkeypatch):
+    """As build machines made from one image are: the process id of one says nothing on the other."""
+    monkeypatch.setattr(lease_module.socket, "gethostname", lambda: "runner")
+    here = identity()
+    monkeypatch.setattr(lease_module, "_boot", lambda: "f" * 32)
+    there = identity()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    held = {"spec": {"holderIdentity": f"{there.split('_')[0]}_{ended.pid}_x", "renewTime": "", "x": 1}}
+    assert not is_free(held, here, None, 0.0, 0.0)
+    assert is_free(held, there, None, 0.0, 0.0)
 
-    def __init__(self):
-        self.ended = threading.Event()
 
-    def shutdown(self):
-        self.ended.set()
+def test_a_clock_that_is_wrong_takes_no_lease_from_who_lives(monkeypatch):
+    """Two minutes ahead: what was renewed just now looks long dead."""
+    server, now = Server(), [1_767_225_600.0]
+    monkeypatch.setattr(lease_module.time, "time", lambda: now[0])
+    first, second = Lease(server, "ns", "web", "me_1_a"), Lease(server, "ns", "web", "you_2_b")
+    assert first.take()
+    renewed = datetime.fromtimestamp(now[0], UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    server.spec = {**server.spec, "renewTime": renewed}
+    now[0] += 120.0
+    assert not second.take()
+    now[0] += 600.0  # nobody's clock is so wrong
+    assert second.take()
+    first.release()
+    second.release()
 
 
-class Watched(Server):
-    """Lists one Service and one Deployment, and refuses nothing."""
+def test_who_ends_while_the_api_server_is_away_does_not_wait_for_it(monkeypatch):
+    monkeypatch.setattr(lease_module, "RENEW_S", 0.01)
+    server = Server()
+    lease = Lease(server, "ns", "web", "me_1_a")
+    assert lease.take()
+    asked, waits = threading.Event(), []
 
-    lists = 0
+    def away(*args, timeout_s=None, **_):
+        waits.append(timeout_s)
+        asked.set()
+        raise ClusterUnreachable("away")
 
-    def call(self, method, path, body=None, query=None):
-        meta = {"name": "web", "uid": "u", "resourceVersion": "1"}
-        meta |= {"creationTimestamp": "2026-01-01T00:00:00Z", "labels": {"drainbow.dev/service": "web"}}
-        kind = path.rpartition("/")[2]
-        if method != "GET":
-            self.writes.append((method, path))
-            return {"metadata": meta}
-        spec = {"selector": {}, "template": {"metadata": {}}, "replicas": 1}
-        self.lists += kind == "services"
-        items = [{"metadata": meta, "spec": spec}] if kind in ("services", "deployments") else []
-        return {"items": items, "metadata": {"resourceVersion": "1"}}
-
-    def merge(self, path, patch):
-        self.writes.append(("PATCH", path))
-        meta = {
-            "name": "web",
-            "uid": "u",
-            "resourceVersion": "2",
-            "creationTimestamp": "2026-01-01T00:00:00Z",
-        }
-        return {"metadata": meta, "spec": {"selector": {}}}
-
-    def watch(self, path, query, timeout_s, opened):
-        opened.append(Open())
-        opened[-1].ended.wait(timeout_s)
-        opened.pop()
-        yield from ()
-
-    def close(self):
-        pass
+    server.call = away
+    assert asked.wait(10.0)
+    lease.release()
+    after = len(waits)
+    assert set(waits) == {lease_module.ANSWER_S}
+    assert lease_module.ANSWER_S < 5
+    lease.release()
+    assert len(waits) == after  # nobody is told that it is free: nobody answers
 
 
 def test_nothing_is_written_without_leave_and_the_view_is_listed_anew_with_it():
-    server = Watched()
+    server = with_service()
+    server.merge(f"{DEPLOYMENTS}/web", {"metadata": {"labels": {"drainbow.dev/service": "web"}}})
+    server.writes.clear()
     app = App("web", "ns", "web", {"app": "web"}, {"spec": {}}, Limits(1))
     writes = (Scale("web", 0), DeleteDeployment("web"), Select("aaaaaa"))
     with KubernetesCluster(server, app) as cluster:
@@ -135,10 +145,10 @@ def test_nothing_is_written_without_leave_and_the_view_is_listed_anew_with_it():
             with pytest.raises(ClusterUnreachable, match="Lease is out of date"):
                 cluster.request("aaaaaa", Kind.DEPLOY)
         assert server.writes == []
-        before = server.lists
+        server.calls.clear()
         with cluster.writing_while(lambda: True):
             cluster.observe()
-            assert server.lists == before + 1
+            assert ("GET", SERVICES) in server.calls
             for action in writes:
                 cluster.act(action)
         assert [method for method, _ in server.writes] == ["PATCH", "DELETE", "PATCH"]

@@ -29,18 +29,17 @@ class Lists:
 
 def test_a_list_that_was_under_way_is_not_enough():
     api = Lists()
-    store = Store(api, "/pods", {}, lambda *_: None)
+    synced = threading.Event()
+    store = Store(api, "/pods", {}, lambda *_: None, synced.set)
     store.start()
     assert api.began[0].wait(10.0)
     store.look_anew()
-    waiter = threading.Thread(target=store.wait_synced, args=(10.0,))
-    waiter.start()
+    assert store.waits_for_a_list
     api.may_end[0].set()
     assert api.began[1].wait(10.0)
-    waiter.join(0.05)
-    assert waiter.is_alive()
+    assert not store.synced
     api.may_end[1].set()
-    waiter.join(10.0)
-    assert not waiter.is_alive()
+    assert synced.wait(10.0)
+    assert store.synced
     api.over.set()
     store.close()

@@ -169,4 +169,6 @@ def test_an_api_server_that_is_gone_for_a_while_delays_a_deploy_and_no_more(api,
         eventually(lambda: answers(api), 120)
     out, err = process.communicate(timeout=240)
     assert process.returncode == 0, (out, err)
+    assert "trying again until it answers" in err
+    assert "the cluster answers again, after " in err
     assert drainbow.status()["selected"] == "bbbbbb"

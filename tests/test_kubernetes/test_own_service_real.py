@@ -198,6 +198,47 @@ def test_a_changed_manifest_touches_no_pod_and_is_in_the_next_release(api, echo,
     assert {name: now.get(name) for name in before} == before
 
 
+def test_an_adopted_deployment_that_someone_rolls_is_paused_again_and_its_service_has_pods(
+    api, echo, drainbow
+):
+    """It is the one that serves, as after a first deploy that failed."""
+    path = f"/apis/apps/v1/namespaces/{echo}/deployments/echo-server"
+    args = ("--image", "nowhere.invalid/none:1", "--release", "bad000", "--set", "progress_deadline=3s")
+    assert drainbow.run("deploy", *args)[0] == 4
+    container = api.call("GET", path)["spec"]["template"]["spec"]["containers"][0]
+
+    def roll(mode):
+        changed = [{**container, "env": [{"name": "MODE", "value": mode}]}]
+        template = {"spec": {"containers": changed}}
+        return api.merge(path, {"spec": {"paused": False, "template": template}})["metadata"]["generation"]
+
+    def served():
+        slices = api.call("GET", f"/apis/discovery.k8s.io/v1/namespaces/{echo}/endpointslices")["items"]
+        return sum(e["conditions"]["ready"] for s in slices for e in s.get("endpoints") or ())
+
+    roll("changed")  # to its end, as nobody looks
+    eventually(lambda: served() == 0)
+    (warning,) = drainbow.status()["warnings"]
+    assert "Deployment echo-server was rolled by someone" in warning
+    code, _, err = drainbow.run("sweep")
+    assert (code, "is paused again" in err, "is pointed at the pods" in err) == (0, True, True)
+    eventually(lambda: served() == 2)
+    assert drainbow.status()["warnings"] == []
+
+    operator = drainbow.start("operate")
+    assert "running the loop" in operator.stderr.readline()
+    generation = roll("again")
+    eventually(lambda: api.call("GET", path)["spec"].get("paused"))
+    eventually(lambda: api.call("GET", path)["status"]["observedGeneration"] > generation)
+    assert "is paused again" in operator.stderr.readline()
+    eventually(lambda: served() >= 1)
+    operator.send_signal(signal.SIGTERM)
+    operator.communicate(timeout=30)
+    assert operator.returncode == 0
+    assert drainbow.deploy("aaaaaa")[0] == 0
+    eventually(lambda: served() == 2)
+
+
 def test_an_interrupted_deploy_says_that_it_is_still_asked_for_and_can_be_taken_back(echo, drainbow):
     assert drainbow.deploy("aaaaaa")[0] == 0
     process = drainbow.start("deploy", "--image", "nowhere.invalid/none:1", "--release", "bad000")
@@ -208,7 +249,7 @@ def test_an_interrupted_deploy_says_that_it_is_still_asked_for_and_can_be_taken_
     assert "bad000 is still asked for" in err
     assert "Traceback" not in err
     assert drainbow.status()["last_request"]["outcome"] is None
-    code, _, err = drainbow.run("rollback", "--to", "aaaaaa")
+    code, _, err = drainbow.run("rollback")  # not to the release before the one that serves
     assert code == 0, err
     status = drainbow.status()
     assert status["selected"] == "aaaaaa"

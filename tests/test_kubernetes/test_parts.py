@@ -31,6 +31,8 @@ TCP = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retr
 def test_established_sockets_of_the_port_are_counted_in_both_tables_and_no_others():
     assert count_of(Counting("tcp", port=8080), TCP) == Count(2)
     assert count_of(Counting("tcp", port=80), TCP) == Count(0)
+    assert count_of(Counting("tcp", port=80, more_ports=(8080,)), TCP) == Count(2)
+    assert count_of(Counting("tcp", port=8080, more_ports=(54_000,)), TCP) == Count(3)
     assert count_of(Counting("tcp", port=8080), "cat: not found") is None
     assert count_of(Counting("tcp", port=8080), "") is None
 
@@ -93,7 +95,8 @@ def test_a_lease_is_free_once_its_holder_shows_no_life_for_its_duration():
     assert not is_free(lease("other_1_x"), "me_2_y", seen, 114.0, START_S)
     assert is_free(lease("other_1_x"), "me_2_y", seen, 115.1, START_S)
     assert not is_free(lease("other_1_x", "2026-01-01T00:00:10.000000Z"), "me_2_y", seen, 116.0, START_S)
-    assert is_free(lease("other_1_x"), "me_2_y", None, 100.0, START_S + 26)
+    assert not is_free(lease("other_1_x"), "me_2_y", None, 100.0, START_S + 26)
+    assert is_free(lease("other_1_x"), "me_2_y", None, 100.0, START_S + 316)
     assert is_free(lease(""), "me_2_y", None, 0.0, START_S)
     assert is_free(lease("me_2_y"), "me_2_y", None, 0.0, START_S)
 
@@ -239,19 +242,35 @@ def test_strategies_that_need_a_hook_or_slots_are_refused_with_the_reason():
     [
         ("tcp", Counting("tcp", port=80)),
         ("tcp:8080", Counting("tcp", port=8080)),
+        ("tcp:80,443", Counting("tcp", port=80, more_ports=(443,))),
         ("http:9090/count", Counting("endpoint", port=9090, path="/count")),
         ("metric:ns:open:9090", Counting("metric", port=9090, metric="ns:open")),
         ("metric:open:9090/m", Counting("metric", port=9090, metric="open", path="/m")),
     ],
 )
 def test_ways_to_count_are_read_from_the_command_line(text, counting):
-    assert settings.counting_of(text, 80) == counting
+    assert settings.counting_of(text, [80]) == counting
 
 
-@pytest.mark.parametrize("text", ["", "tcp:x", "http:9090x/", "metric:9090", "metric:open", "odd"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "tcp:x",
+        "tcp:",
+        "tcp:80,",
+        "tcp:0",
+        "tcp:70000",
+        "tcp:80,80000",
+        "http:9090x/",
+        "metric:9090",
+        "metric:open",
+        "odd",
+    ],
+)
 def test_other_ways_to_count_are_refused(text):
     with pytest.raises(OwnError, match="--count"):
-        settings.counting_of(text, 80)
+        settings.counting_of(text, [80])
 
 
 def test_durations_have_units():

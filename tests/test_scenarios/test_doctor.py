@@ -12,6 +12,7 @@ from deployer.clusters.controlplane.objects import RejectedError
 from deployer.clusters.kubernetes.api import Api, NotFoundError
 from deployer.clusters.kubernetes.dataplane import Answer, Fate
 from scenarios import housekeeping, probing
+from scenarios.cli import main
 from scenarios.notes import KEPT, NOT_PROBED, doubts_of
 from scenarios.worlds import kind
 
@@ -211,3 +212,27 @@ def test_nobody_disconnected_is_not_promised_where_the_data_plane_may_drop_conne
     assert doubts(NOT_PROBED, {"forced_reconnects": 3, "deploys_done": 2}) == []
     assert doubts(NOT_PROBED, {"forced_reconnects": 0, "deploys_done": 0}) == []
     assert doubts_of({"world": "local", "versions": {}}, unhurt) == []
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (
+            ["--image", "python:3"],
+            "--image python:3: only the probe takes it; add --data-plane, or leave --image out",
+        ),
+        (
+            ["--world", "kind"],
+            "--world kind: only the probe takes it; add --data-plane, or leave --world out",
+        ),
+        (
+            ["--data-plane", "--world", "kind", "--context", "mine"],
+            "--context mine: --world kind asks the kind cluster of the runs; leave one of them out",
+        ),
+    ],
+)
+def test_an_option_that_would_count_for_nothing_is_refused(args, says, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["doctor", *args])
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"drainbow: {says}\n")

@@ -9,7 +9,7 @@ import pytest
 from deployer.draining import Pin
 from scenarios.build import drain_of
 from scenarios.run import simulated
-from scenarios.spec import Spec, SpecError, compressed, spec_of
+from scenarios.spec import Spec, SpecError, compressed, require_built, spec_of
 
 FIRST, SECOND = "aaaaaa", "bbbbbb"
 
@@ -96,3 +96,20 @@ def test_it_is_written_out_and_read_back_and_lived_through_in_less_time():
     assert drain_of(compressed(scenario)).pinned == (Pin(FIRST, 3.0),)
     for_ever = spec_of(spec(True, compress=10).data())
     assert drain_of(compressed(for_ever)).pinned == (Pin(FIRST),)
+
+
+@pytest.mark.parametrize("strategy", ["recreate", "rolling", "graceful"])
+@pytest.mark.parametrize(("keep", "said"), [(True, "always"), ("36s", "36s")])
+def test_a_strategy_that_keeps_no_old_release_refuses_the_wish(strategy, keep, said):
+    """Instead of doing as if it had not been said."""
+    with pytest.raises(SpecError) as raised:
+        require_built(spec(keep), strategy, "sim")
+    assert str(raised.value) == (
+        f"deploys.0.keep={said}: {strategy} has one Deployment and keeps no old release; leave keep out, or choose "
+        "one of bluegreen, colors, rainbow, immutable"
+    )
+
+
+@pytest.mark.parametrize("strategy", ["bluegreen", "colors", "rainbow", "immutable"])
+def test_the_others_take_it(strategy):
+    require_built(spec("36s"), strategy, "sim")

@@ -10,7 +10,7 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -35,6 +35,9 @@ TIMEOUT_S = 10.0
 CONNECT_S = 4.0
 BELIEVED_S = 6.0
 """An API server that has just started knows no rights yet: that we have none is believed after so long."""
+BUSY_S = 5.0
+"""A request that the API server turns away (429) is asked again within so long, when it says to; nothing was done
+of it, so that a write may be repeated too."""
 LARGEST_ANSWER_BYTES = 4 << 20  # of a pod
 POOL = 64
 """Connections to the API server that are kept: one for each pod that is asked at once."""
@@ -55,11 +58,19 @@ class GoneError(Exception):
     """What was asked for is too old for a watch to go on from: list again."""
 
 
+class BusyError(ClusterUnreachable):
+    """The API server has no time for us now, and says when to come again."""
+
+    def __init__(self, text: str, retry_after_s: float) -> None:
+        super().__init__(text)
+        self.retry_after_s = retry_after_s
+
+
 class Api:
     """Requests to one API server; every method may be called from any thread.
 
-    Nothing is tried twice in here, but for a right that is denied: who calls knows whether that is safe and
-    how long it may take.
+    Nothing is tried twice in here, but for a right that is denied and what a busy server turned away: who calls
+    knows whether that is safe and how long it may take.
     """
 
     def __init__(self, client: kubernetes.client.ApiClient, name: str, namespace: str | None = None) -> None:
@@ -130,36 +141,47 @@ class Api:
         body: Any = None,
         query: Mapping[str, Any] | None = None,
         content_type: str = "application/json",
+        timeout_s: float = TIMEOUT_S,
+        before: Callable[[], None] = lambda: None,
     ) -> dict[str, Any]:
-        """One request with a JSON answer.
+        """One request with a JSON answer; `timeout_s` bounds each wait for the server.
+
+        `before` is called ahead of each try; what it raises ends them.
 
         Raises NotFoundError, ConflictError, GoneError, RejectedError where the API server refuses for good,
         ClusterUnreachable where it could not be asked or is too busy.
         """
-        until_s = time.monotonic() + BELIEVED_S
+        began_s = time.monotonic()
         while True:
+            before()
             response = self._request(
                 method,
                 path,
                 query,
                 body=None if body is None else json.dumps(body).encode(),
                 headers={"Content-Type": content_type},
-                timeout=urllib3.Timeout(connect=CONNECT_S, read=TIMEOUT_S),
+                timeout=urllib3.Timeout(connect=min(CONNECT_S, timeout_s), read=timeout_s),
             )
-            if not _knows_nobody(response) or time.monotonic() > until_s:
+            if _knows_nobody(response):
+                pause_s, longest_s = 0.5, BELIEVED_S
+            elif response.status == 429:
+                pause_s, longest_s = _retry_after_s(response), BUSY_S
+            else:
                 break
-            time.sleep(0.5)
+            if time.monotonic() - began_s + pause_s > longest_s:
+                break
+            time.sleep(pause_s)
         if response.status >= 400:
-            raise self._error(response.status, response.data, f"{method} {path}")
+            raise self._error(response, response.data, f"{method} {path}")
         try:
             answer = json.loads(response.data)
         except ValueError:
             raise ClusterUnreachable(f"cluster {self.name}: {method} {path}: the answer is no JSON") from None
         return answer if isinstance(answer, dict) else {}
 
-    def merge(self, path: str, patch: Object) -> dict[str, Any]:
-        """A JSON merge patch: None removes a key. Raises as `call`."""
-        return self.call("PATCH", path, patch, content_type="application/merge-patch+json")
+    def merge(self, path: str, patch: Object, **options: Any) -> dict[str, Any]:
+        """A JSON merge patch: None removes a key. `options` and what it raises are as of `call`."""
+        return self.call("PATCH", path, patch, content_type="application/merge-patch+json", **options)
 
     def watch(
         self, path: str, query: Mapping[str, Any], timeout_s: float, opened: list[urllib3.BaseHTTPResponse]
@@ -179,11 +201,11 @@ class Api:
         opened.append(response)
         try:
             if response.status >= 400:
-                raise self._error(response.status, response.data, f"watch {path}")
+                raise self._error(response, response.data, f"watch {path}")
             for line in _lines(response):
                 event = json.loads(line)
                 if event["type"] == "ERROR":
-                    raise self._error(int(event["object"].get("code", 500)), line, f"watch {path}")
+                    raise self._error(response, line, f"watch {path}", int(event["object"].get("code", 500)))
                 yield event
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise self._unreachable(f"watch {path}", error) from error
@@ -289,8 +311,11 @@ class Api:
     def _unreachable(self, what: str, error: object) -> ClusterUnreachable:
         return ClusterUnreachable(f"cluster {self.name}: {what}: {_line(error) or 'no answer'}")
 
-    def _error(self, status: int, body: bytes, what: str) -> Exception:
-        message = _message(body)
+    def _error(
+        self, response: urllib3.BaseHTTPResponse, body: bytes, what: str, code: int | None = None
+    ) -> Exception:
+        """What to raise for this answer, or for an error within it that has a `code` of its own."""
+        status, message = code or response.status, _message(body)
         if status == 404:
             return NotFoundError(message)
         if status == 409:
@@ -298,7 +323,9 @@ class Api:
         if status == 410:
             return GoneError(message)
         text = f"cluster {self.name}: {message or f'{what}: status {status}'}"
-        if status in (408, 429) or status >= 500:
+        if status == 429:
+            return BusyError(text, _retry_after_s(response))
+        if status == 408 or status >= 500:
             return ClusterUnreachable(text)
         if status == 401:
             return RejectedError(f"{text}: the credentials are not accepted; log in again")
@@ -310,6 +337,12 @@ def _knows_nobody(response: urllib3.BaseHTTPResponse) -> bool:
     if response.status == 401:
         return True
     return response.status == 403 and re.search(r'User ".*" cannot ', _message(response.data)) is not None
+
+
+def _retry_after_s(response: urllib3.BaseHTTPResponse) -> float:
+    """How long a busy server asks to be left alone, a minute at most; a second where it names no number."""
+    found = re.fullmatch(r"\d+(\.\d+)?", response.headers.get("Retry-After", ""))
+    return min(float(found[0]), 60.0) if found else 1.0
 
 
 def _lines(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:

@@ -33,6 +33,7 @@ class Counting:
 
     kind: Literal["metric", "endpoint", "tcp"] = "metric"
     port: int = 9090  # of the admin port; for tcp: the port that clients connect to
+    more_ports: tuple[int, ...] = ()  # tcp: others that clients connect to
     path: str = "/metrics"  # endpoint: whose answer is a number
     metric: str = "chat_open_connections"
     silent: str | None = None  # metric of the connections without traffic; None: none are told apart

@@ -23,6 +23,7 @@ from deployer.actions import (
     SetRelease,
     Settle,
 )
+from deployer.clusters import ClusterUnreachable
 from deployer.clusters.controlplane import requests
 from deployer.clusters.controlplane.objects import RejectedError
 from deployer.clusters.kubernetes import reading, writing
@@ -59,6 +60,9 @@ class KubernetesCluster:
         self._view = View(api, app)
         self._send = Sender(api, app, self._view)
         self._pod_asker = PodAsker(api, app.namespace)
+        self._observed: Object | None = (
+            None  # the Service, at the last look: what is done was decided on that
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -77,6 +81,7 @@ class KubernetesCluster:
     def observe(self) -> Fleet:
         """As in Cluster; it shows every write that this object has made."""
         service, deployments, pods = self.service(), self.deployments(), self.pods()
+        self._observed = service
         return reading.fleet_of(self.app, service, deployments, pods.values(), self.pod_log.times)
 
     def ask(self, pods: Iterable[str]) -> Mapping[str, Count | None]:
@@ -193,17 +198,19 @@ class KubernetesCluster:
         finally:
             self._send.may_write = before
 
+    def update_deployment(self, name: str, patch: Object) -> None:
+        """Patch a Deployment by its real name; nothing where it is gone."""
+        self._send.deployment(name, patch)
+
     def tend(self) -> list[str]:
         """Label the pods that adopted Deployments have made since their adoption; their names."""
-        adopted = {
-            name: release
-            for name, found in self.deployments().items()
-            if (release := reading.annotation(found, ADOPTED)) is not None
-        }
-        labelled = []
-        for name, pod in self.pods().items() if adopted else ():
-            release = adopted.get(deployment_of(pod))
-            if release is not None and RELEASE_LABEL not in pod["metadata"].get("labels", {}):
+        deployments, labelled = self.deployments(), []
+        for name, pod in self.pods().items():
+            owner = deployments.get(deployment_of(pod))
+            release = None if owner is None else reading.annotation(owner, ADOPTED)
+            if release is None or RELEASE_LABEL in pod["metadata"].get("labels", {}):
+                continue
+            if reading.release_of_pod(pod, owner) == release:
                 self._send.pod(name, {"metadata": {"labels": {RELEASE_LABEL: release}}})
                 labelled.append(name)
         return labelled
@@ -246,9 +253,31 @@ class KubernetesCluster:
             return
         if reading.annotation(found, ADOPTED) is not None:
             # Someone else made it, and it is the template of all others: it rests at no pods.
+            self._check_unwanted(found)
             self._scale(deployment, 0)
             return
+        self._check_unwanted(found)
         self._send.delete(found)
+
+    def _check_unwanted(self, found: Object) -> None:
+        """Raise ClusterUnreachable where the Service has come to select or to want it since the last look.
+
+        The Service is asked for right before, as no watch is: what is deleted takes its users with it.
+        """
+        if self._observed is None or self._needs(self._observed, found):
+            return
+        if (why := self._needs(self._send.fresh_service(), found)) is not None:
+            raise ClusterUnreachable(f"Deployment {found['metadata']['name']} is not deleted: {why} by now")
+
+    def _needs(self, service: Object, found: Object) -> str | None:
+        """What a Service has to do with this Deployment."""
+        release, slot = reading.release_of(found), (found["metadata"].get("labels") or {}).get(SLOT_LABEL)
+        if reading.selected_of(service, self.deployments()) == (release, slot):
+            return f"Service {self.app.service} selects it"
+        goal = Fleet(self.app.name, self.app.limits, reading.requests_of(service)).goal
+        if goal is not None and goal.outcome is None and goal.release == release:
+            return f"release {release} is wanted"
+        return None
 
     def _notify(self, pods: Iterable[str], undo: bool) -> None:
         hooks = self.app.hooks

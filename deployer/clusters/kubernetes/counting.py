@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -17,7 +18,7 @@ ESTABLISHED = "01"
 def count_of(counting: Counting, answer: str) -> Count | None:
     """What a pod's answer means; None where it means nothing."""
     if counting.kind == "tcp":
-        return established(answer, counting.port)
+        return established(answer, (counting.port, *counting.more_ports))
     if counting.kind == "endpoint":
         return _whole(answer.strip())
     return metrics(answer, counting.metric, counting.silent)
@@ -39,16 +40,16 @@ def metrics(exposition: str, open_: str, silent: str | None) -> Count | None:
     return Count(int(found[open_]), 0 if silent is None else int(found[silent]))
 
 
-def established(tables: str, port: int) -> Count | None:
-    """Established sockets whose local port this is, from /proc/net/tcp and tcp6; None where it is no table.
+def established(tables: str, ports: Iterable[int]) -> Count | None:
+    """Established sockets whose local port is one of these, from /proc/net/tcp and tcp6; None where it is no table.
 
     Clients are counted, and so are whoever else holds a connection at that moment, a probe for instance.
     """
     lines = [line.split() for line in tables.splitlines() if line.strip()]
     if not any(words[:2] == ["sl", "local_address"] for words in lines):
         return None
-    end = f":{port:04X}"
-    return Count(sum(len(w) > 3 and w[1].endswith(end) and w[3] == ESTABLISHED for w in lines))
+    ends = tuple(f":{port:04X}" for port in ports)
+    return Count(sum(len(w) > 3 and w[1].endswith(ends) and w[3] == ESTABLISHED for w in lines))
 
 
 def _whole(text: str) -> Count | None:

@@ -60,6 +60,11 @@ class PodLog:
             known = self._times.get(pod["metadata"]["uid"])
         return known or times_of(pod, None, None)
 
+    def forget_gone(self) -> None:
+        """Drop the rows of pods that are gone, for who makes no record of them."""
+        with self._lock:
+            self._rows = {uid: row for uid, row in self._rows.items() if row["t_gone_s"] is None}
+
     def rows(self) -> list[dict[str, Any]]:
         """Every pod seen so far, gone ones too: `pod, release, deployment, node, t_…_s, restarts, why`."""
         with self._lock:

@@ -53,13 +53,13 @@ def fleet_of(
     """
     release, slot = selected_of(service, deployments)
     names = names_in_fleet(app, deployments, release)
-    live = [pod for pod in pods if _counts(pod)]
+    live = [pod for pod in pods if is_live(pod)]
     owned: dict[str, list[Pod]] = {name: [] for name in names}
     seen: list[Pod] = []
     for raw in live:
         owner = deployment_of(raw)
         there = deployments.get(owner)
-        pod = _pod(raw, names.get(owner, owner), "" if there is None else release_of(there), times(raw))
+        pod = _pod(raw, names.get(owner, owner), release_of_pod(raw, there), times(raw))
         seen.append(pod)
         if owner in owned and pod.state is not PodState.TERMINATING:
             owned[owner].append(pod)
@@ -132,6 +132,21 @@ def release_of(deployment: Object) -> Release:
     return str(labels.get(RELEASE_LABEL) or annotation(deployment, ADOPTED) or "")
 
 
+def release_of_pod(pod: Object, owner: Object | None) -> Release:
+    """The pod's own release, else that of its Deployment; "" where neither says.
+
+    A pod that an adopted Deployment made from a template changed since is of none that the Service could select,
+    and is called by its hash.
+    """
+    labels = pod["metadata"].get("labels") or {}
+    if owner is None:
+        return str(labels.get(RELEASE_LABEL) or "")
+    adopted_hash, own_hash = annotation(owner, ADOPTED_HASH), labels.get(HASH_LABEL)
+    if adopted_hash is not None and own_hash is not None and own_hash != adopted_hash:
+        return str(own_hash)
+    return str(labels.get(RELEASE_LABEL) or release_of(owner))
+
+
 def troubles(pods: Iterable[Object]) -> str:
     """What keeps these pods from being ready, in one line; "" where none of them says."""
     said: Counter[str] = Counter()
@@ -172,20 +187,19 @@ def _short(text: str) -> str:
     return line if len(line) <= 120 else line[:119] + "…"
 
 
-def _counts(pod: Object) -> bool:
+def is_live(pod: Object) -> bool:
     """Whether it is one of the app's pods still: one that failed or succeeded only waits for collection."""
     phase = pod.get("status", {}).get("phase")
     return phase not in ("Failed", "Succeeded") or bool(pod["metadata"].get("deletionTimestamp"))
 
 
-def _pod(raw: Object, deployment: str, owners_release: Release, times: Times) -> Pod:
+def _pod(raw: Object, deployment: str, release: Release, times: Times) -> Pod:
     meta, status = raw["metadata"], raw.get("status", {})
-    labels = meta.get("labels") or {}
     cost = annotation(raw, DELETION_COST) or "0"
     return Pod(
         name=meta["name"],
         deployment=deployment,
-        release=str(labels.get(RELEASE_LABEL) or owners_release),
+        release=release,
         state=_state(raw, times),
         created_s=times.created_s,
         ready_since_s=times.ready_s,

@@ -28,7 +28,7 @@ class Sender:
         self._service = app.service
 
     def check(self) -> None:
-        """Raise ClusterUnreachable where no write may be made now; asked right before each one."""
+        """Raise ClusterUnreachable where no write may be made now; asked right before each try of one."""
         if not self.may_write():
             raise ClusterUnreachable(
                 f"cluster {self._api.name}: Service {self._service}: nothing is written any more, since the Lease "
@@ -37,8 +37,7 @@ class Sender:
 
     def merge(self, path: str, patch: Object) -> Object:
         """A JSON merge patch; raises NotFoundError and ConflictError too."""
-        self.check()
-        return self._api.merge(path, patch)
+        return self._api.merge(path, patch, before=self.check)
 
     def service(self, patch: Callable[[Object], Object | None]) -> Object:
         """Change the Service by what `patch` makes of it (None: nothing), again where someone was faster."""
@@ -51,7 +50,7 @@ class Sender:
             try:
                 found = self.merge(self._view.service_path, {**change, "metadata": meta})
             except ConflictError:
-                found = self._read_service()
+                found = self.fresh_service()
                 continue
             except NotFoundError as error:
                 raise self._rejected(error) from None
@@ -61,10 +60,9 @@ class Sender:
 
     def create(self, manifest: Object) -> None:
         """Make a Deployment; one of the name that is this Service's already will do."""
-        name = manifest["metadata"]["name"]
-        self.check()
+        name, path = manifest["metadata"]["name"], self._view.deployments_path
         try:
-            self._view.deployments.put(self._api.call("POST", self._view.deployments_path, manifest))
+            self._view.deployments.put(self._api.call("POST", path, manifest, before=self.check))
         except ConflictError:
             found = self._read_deployment(name)
             if found is None or found["metadata"].get("deletionTimestamp"):
@@ -99,10 +97,9 @@ class Sender:
         """Delete this very Deployment, with its pods."""
         name, uid = found["metadata"]["name"], found["metadata"]["uid"]
         options = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
-        self.check()
         # Gone already, or another one of that name, which is not the one that was judged.
         with contextlib.suppress(NotFoundError, ConflictError):
-            self._api.call("DELETE", f"{self._view.deployments_path}/{name}", options)
+            self._api.call("DELETE", f"{self._view.deployments_path}/{name}", options, before=self.check)
         self._view.deployments.forget(name, uid)
 
     def pod(self, name: str, patch: Object) -> None:
@@ -117,7 +114,8 @@ class Sender:
         except NotFoundError:
             self._view.pods.forget(name, known["metadata"]["uid"])
 
-    def _read_service(self) -> Object:
+    def fresh_service(self) -> Object:
+        """The Service as the API server has it now, whatever the watch has told."""
         try:
             found = self._api.call("GET", self._view.service_path)
         except NotFoundError as error:

@@ -13,11 +13,11 @@ import urllib3
 
 from deployer.clusters import ClusterUnreachable
 from deployer.clusters.controlplane.objects import RejectedError
-from deployer.clusters.kubernetes.api import Api, ConflictError, GoneError, NotFoundError, Object
+from deployer.clusters.kubernetes.api import Api, BusyError, ConflictError, GoneError, NotFoundError, Object
 
 WATCH_S = 30.0
 """A watch ends and goes on after so long, so that a connection that died unseen hides nothing for longer."""
-FIRST_BACKOFF_S, LAST_BACKOFF_S = 0.2, 3.0
+FIRST_BACKOFF_S, LAST_BACKOFF_S = 0.2, 2.0
 PAGE = 500  # objects in one answer to a list
 CLOSE_S = 2.0
 REMEMBERED = 1000  # deletions, so that a late event brings nothing back
@@ -33,60 +33,83 @@ class Store:
     events that were on their way before it are told by their older resourceVersion and dropped.
     """
 
-    def __init__(self, api: Api, path: str, query: Mapping[str, str], changed: Changed) -> None:
-        """Watches `path` (a collection) as narrowed by `query`; `start` begins."""
+    def __init__(
+        self,
+        api: Api,
+        path: str,
+        query: Mapping[str, str],
+        changed: Changed,
+        turned: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Watches `path` (a collection) as narrowed by `query`; `start` begins.
+
+        `changed` hears of each change, in their order, and `turned` of each time at which `synced` or `error`
+        becomes another; neither may call the store.
+        """
+        self.synced = False  # what is in memory is what the API server has, or is at most a moment behind
+        self.behind_since_s = 0.0  # while it is not: since when, on the monotonic clock
+        self.error: ClusterUnreachable | RejectedError | None = None  # what keeps it from that
         self._api = api
         self._path = path
         self._query = dict(query)
         self._changed = changed
+        self._turned = turned
         self._lock = threading.Lock()
         self._objects: dict[str, Object] = {}
         self._deleted: dict[str, str | None] = {}  # uid → the version at which it went, newest last
-        self._synced = threading.Event()
         self._anew = threading.Event()
         self._stop = threading.Event()
         self._opened: list[urllib3.BaseHTTPResponse] = []
         self._thread = threading.Thread(target=self._run, name=f"watch {path}", daemon=True)
-        self.error: Exception | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
+
+    @property
+    def silence(self) -> str:
+        """What to say of it where it is behind, and no error says more."""
+        return f"cluster {self._api.name}: {self._path}: no answer"
 
     def start(self) -> None:
-        """Begin to list and watch."""
+        """Begin to list and watch; once."""
+        self.behind_since_s = time.monotonic()
         self._thread.start()
 
     def close(self) -> None:
         """End the thread, and with it its connection, however the API server behaves."""
+        self.stop()
+        self.join(time.monotonic() + CLOSE_S)
+
+    def stop(self) -> None:
+        """Ask the thread to end; `join` sees to it."""
         self._stop.set()
-        until_s = time.monotonic() + CLOSE_S
+        self.cut()
+
+    def join(self, until_s: float) -> None:
+        """Wait for the thread's end, at most until this moment of the monotonic clock; it is a daemon."""
         while self._thread.is_alive() and time.monotonic() < until_s:
-            # again and again: a watch that was just being asked for is answered only now
-            for response in list(self._opened):
-                with contextlib.suppress(Exception):
-                    response.shutdown()
+            self.cut()  # again and again: a watch that was just being asked for is answered only now
             self._thread.join(0.05)
 
     def look_anew(self) -> None:
         """What is in memory is worth nothing until it has been listed once more, from now on."""
         with self._lock:
             self._anew.set()
-            self._synced.clear()
-        self._cut()
+            self._fall_behind()
+        self.cut()
 
-    def wait_synced(self, timeout_s: float) -> None:
-        """Return once what is in memory is what the API server has, or is at most a moment behind.
+    def cut(self) -> None:
+        """End the watch that is open."""
+        for response in list(self._opened):
+            with contextlib.suppress(Exception):
+                response.shutdown()
 
-        Raises what keeps it from that: ClusterUnreachable or RejectedError.
-        """
-        until_s = time.monotonic() + timeout_s
-        while not self._synced.wait(min(0.1, timeout_s)):
-            if isinstance(self.error, RejectedError):
-                raise self.error
-            if time.monotonic() >= until_s:
-                break
-            if self._anew.is_set():
-                self._cut()  # a watch that was just being opened
-        else:
-            return
-        raise ClusterUnreachable(str(self.error or f"cluster {self._api.name}: {self._path}: no answer"))
+    @property
+    def waits_for_a_list(self) -> bool:
+        """Whether `look_anew` has been asked for, and a watch that is just being opened stands before it."""
+        return self._anew.is_set()
 
     def all(self) -> dict[str, Object]:
         """The objects by name."""
@@ -110,7 +133,7 @@ class Store:
             if known is not None and not _follows(meta, known["metadata"]):
                 return
             self._objects[name] = found
-        self._changed(name, known, found)
+            self._changed(name, known, found)
 
     def forget(self, name: str, uid: str, version: str | None = None) -> None:
         """This object is gone since that resourceVersion; None: for good.
@@ -126,44 +149,63 @@ class Store:
             if known is None or known["metadata"]["uid"] != uid:
                 return
             del self._objects[name]
-        self._changed(name, known, None)
+            self._changed(name, known, None)
 
     def _run(self) -> None:
         backoff_s = FIRST_BACKOFF_S
         version: str | None = None  # None: list again
         while not self._stop.is_set():
+            error: ClusterUnreachable | RejectedError
             try:
                 if version is None or self._anew.is_set():
                     self._anew.clear()
                     version = None
                     version = self._list()
-                    self.error = None
-                    with self._lock:
-                        if self._anew.is_set():  # asked for meanwhile: this list may be older than that
-                            continue
-                        self._synced.set()
+                    if not self._caught_up():
+                        continue
                 version = self._follow(version)
                 backoff_s = FIRST_BACKOFF_S
                 continue
-            except GoneError:
-                version = None
-                continue
-            except (NotFoundError, ConflictError) as error:
-                self.error = RejectedError(f"cluster {self._api.name}: {self._path}: {error}")
-            except (ClusterUnreachable, RejectedError) as error:
+            except GoneError as gone:
+                if version is not None:
+                    version = None
+                    continue
+                # not the watch but the list itself was too old, and may be so again
+                error = ClusterUnreachable(f"cluster {self._api.name}: {self._path}: {gone}")
+            except (NotFoundError, ConflictError) as refused:
+                error = RejectedError(f"cluster {self._api.name}: {self._path}: {refused}")
+            except (ClusterUnreachable, RejectedError) as known:
                 if self._anew.is_set() and version is not None:
                     continue  # it was cut off
-                self.error = error
+                error = known
+            except (
+                Exception
+            ) as unknown:  # or the watch would end unseen, and an old picture pass for a new one
+                what = f"an answer that is not understood ({unknown!r})"
+                error = ClusterUnreachable(f"cluster {self._api.name}: {self._path}: {what}")
             # Whether it was a blip or an outage, only a new list says for certain where we stand.
-            self._synced.clear()
             version = None
-            self._stop.wait(backoff_s * random.uniform(0.8, 1.2))
+            with self._lock:
+                self.error = error
+                self._fall_behind()
+            self._turned()
+            asked_s = error.retry_after_s if isinstance(error, BusyError) else 0.0
+            self._stop.wait(max(backoff_s * random.uniform(0.8, 1.2), asked_s))
             backoff_s = min(2 * backoff_s, LAST_BACKOFF_S)
 
-    def _cut(self) -> None:
-        for response in list(self._opened):
-            with contextlib.suppress(Exception):
-                response.shutdown()
+    def _caught_up(self) -> bool:
+        """Whether the list that has just been taken counts; not if a newer one was asked for meanwhile."""
+        with self._lock:
+            self.error = None
+            if self._anew.is_set():
+                return False
+            self.synced = True
+        self._turned()
+        return True
+
+    def _fall_behind(self) -> None:
+        if self.synced:
+            self.synced, self.behind_since_s = False, time.monotonic()
 
     def _list(self) -> str:
         found: list[Object] = []
@@ -178,8 +220,10 @@ class Store:
         names = {item["metadata"]["name"]: item["metadata"]["uid"] for item in found}
         version: str = answer["metadata"]["resourceVersion"]
         for name, known in self.all().items():
-            if names.get(name) != known["metadata"]["uid"]:
-                self.forget(name, known["metadata"]["uid"], version)
+            uid, of_version = known["metadata"]["uid"], known["metadata"]["resourceVersion"]
+            # What we have written since the list began is not in it, and is there all the same.
+            if names.get(name) != uid and not (_numbers(of_version, version) and _later(of_version, version)):
+                self.forget(name, uid, version)
         for item in found:
             self.put(item)
         return version
@@ -198,9 +242,13 @@ class Store:
         return version
 
 
+def _numbers(*versions: str) -> bool:
+    return all(version.isdecimal() for version in versions)
+
+
 def _later(new: str, old: str) -> bool:
     """Whether a resourceVersion comes after another: they are numbers in every API server there is."""
-    if new.isdecimal() and old.isdecimal():
+    if _numbers(new, old):
         return int(new) > int(old)
     return new != old
 
