@@ -27,12 +27,19 @@ Run = tuple[Spec, str]
 """What one run needs: the spec with its seed, and the strategy."""
 Summary = Mapping[str, Any]
 
+MOST_RUNS = 1_000_000
 AHEAD = 4
 """Runs of each process that are handed out before their turn, so that a long one keeps nobody waiting."""
 DASK_ANSWERS_S = 5.0
 """A scheduler that is there answers within this time."""
 DASK_WORKER_S = 60.0
 """A cluster that grows with its work has its first worker within this time."""
+
+
+def check_count(runs: int) -> None:
+    """Raises UserMistake for more runs than anybody waits for."""
+    if runs > MOST_RUNS:
+        raise UserMistake(f"{runs} runs must be at most {MOST_RUNS:,}; give fewer values or --seeds")
 
 
 def simulate_all(

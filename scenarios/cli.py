@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import io
 import json
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +17,18 @@ import typer
 from rich.console import Console
 
 from scenarios import cli_own, cli_plan, cli_simulate, cli_validate
+from scenarios.cli_options import (
+    RUNS,
+    Jobs,
+    Out,
+    Quiet,
+    Scenario,
+    Seed,
+    Settings,
+    StrategyName,
+    for_new_runs,
+    whole,
+)
 from scenarios.errors import Exit, RecordError, Stop
 
 app = typer.Typer(
@@ -24,36 +40,9 @@ app = typer.Typer(
 )
 
 
-def _whole(lowest: int, highest: int | None = None) -> Callable[[str | int], int]:
-    """Reads a whole number within bounds; typer's own message would not name the value."""
-    bounds = f"of at least {lowest}" if highest is None else f"from {lowest} to {highest}"
-
-    def whole_number(value: str | int) -> int:
-        text = str(value)  # typer reads defaults too
-        if not text.isdecimal() or int(text) < lowest or (highest is not None and int(text) > highest):
-            raise typer.BadParameter(f"{text} is no whole number {bounds}")
-        return int(text)
-
-    return whole_number
-
-
-Scenario = Annotated[str, typer.Argument(help="a name of the catalog, or the path of a YAML file")]
-StrategyName = Annotated[str, typer.Option("--strategy", "-s", help="how to deploy")]
-Settings = Annotated[
-    list[str],
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="override one key of the scenario; the value is YAML; repeatable"
-    ),
-]
-Seed = Annotated[
-    int | None, typer.Option(parser=_whole(0), metavar="N", help="another seed than the scenario's")
-]
-Out = Annotated[Path, typer.Option(help="where run folders are kept")]
 AsJson = Annotated[
     bool, typer.Option("--json", help="print summary.json with run_dir, and nothing else, on stdout")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress")]
-RUNS = Path("runs")
 FIRST_THREE = ("recreate", "rolling", "rainbow")
 _UsageProblem: Any = (
     typer.BadParameter.__base__
@@ -72,7 +61,7 @@ def run(
     port: Annotated[
         int,
         typer.Option(
-            parser=_whole(0, 65535), metavar="PORT", help="front port in the local world; 0: any free one"
+            parser=whole(0, 65535), metavar="PORT", help="front port in the local world; 0: any free one"
         ),
     ] = 0,
     context: Annotated[
@@ -91,7 +80,7 @@ def run(
     load_workers: Annotated[
         int,
         typer.Option(
-            parser=_whole(0),
+            parser=whole(0),
             metavar="N",
             help="worlds kind and current: users on N pods of the cluster; 0: on this machine",
         ),
@@ -132,9 +121,9 @@ def simulate(
     scenario: Scenario = "quick",
     strategy: cli_simulate.StrategyNames = ["rainbow"],  # noqa: B006
     seeds: Annotated[
-        int, typer.Option(parser=_whole(1), metavar="N", help="how many runs, each with the next seed")
+        int, typer.Option(parser=whole(1), metavar="N", help="how many runs, each with the next seed")
     ] = 1,
-    jobs: Annotated[int, typer.Option(parser=_whole(0), metavar="N", help="processes; 0: one a core")] = 0,
+    jobs: Jobs = 0,
     vary: cli_simulate.VaryOption = [],  # noqa: B006
     table: cli_simulate.TableOption = None,
     dask: cli_simulate.DaskOption = None,
@@ -164,8 +153,13 @@ def compare(
     runs: Annotated[
         list[Path] | None, typer.Argument(help="run folders; left out, the strategies are run now")
     ] = None,
-    scenario: Annotated[str, typer.Option(help="what to run, when no folders are given")] = "quick",
-    strategy: Annotated[list[str], typer.Option("--strategy", "-s", help="repeatable")] = [*FIRST_THREE],  # noqa: B006
+    scenario: Annotated[
+        str | None, typer.Option(help="what to run, when no folders are given: quick, if left out")
+    ] = None,
+    strategy: Annotated[
+        list[str] | None,
+        typer.Option("--strategy", "-s", help=f"repeatable; left out: {', '.join(FIRST_THREE)}"),
+    ] = None,
     world: Annotated[str | None, typer.Option(help="sim, local, kind or current")] = None,
     set_: Settings = [],  # noqa: B006
     seed: Seed = None,
@@ -178,18 +172,15 @@ def compare(
 ) -> None:
     """Put runs side by side, as a table and a page: one of each strategy, run now or read."""
     from scenarios.compare import compare_runs
-    from scenarios.run import Options, read_finished, run_scenario
+    from scenarios.run import Options, read_finished, run_each
     from scenarios.show import print_finished
 
     if runs:
+        for_new_runs(scenario=scenario, strategy=strategy, world=world, set=set_, seed=seed)
         finished = [read_finished(folder) for folder in runs]
     else:
         options = Options(settings=tuple(set_), seed=seed, out=out, quiet=quiet or as_json)
-        finished = []
-        for name in dict.fromkeys(strategy):
-            finished.append(run_scenario(scenario, name, world, options))
-            if finished[-1].interrupted:
-                break
+        finished = run_each(scenario or "quick", strategy or FIRST_THREE, world, options)
     page = compare_runs([one.folder for one in finished], out, figures)
     if as_json:
         document = {
@@ -260,7 +251,9 @@ def doctor(
 ) -> None:
     """What is here: which worlds can run on this machine, and what the others lack."""
     from scenarios.housekeeping import examine, print_examination
+    from scenarios.probing import check_doctor
 
+    check_doctor(data_plane, world, image, context)
     if data_plane:
         answer = cli_own.probe_data_plane(world, image, context, lambda text: print(text, file=sys.stderr))
         print(json.dumps(asdict(answer), indent=1) if as_json else "\n".join(answer.lines()))
@@ -288,9 +281,12 @@ def _called() -> str:
 
 
 def _run(argv: Sequence[str] | None) -> int:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that knows only ASCII gets a ? for a –
     try:
         args = list(argv) if argv is not None else None
         result: Any = app(args=args, prog_name=_called(), standalone_mode=False)
+        sys.stdout.flush()
         return int(result or Exit.DONE)
     except _UsageProblem as error:
         return _say(error.format_message(), Exit.USER_MISTAKE)
@@ -300,12 +296,25 @@ def _run(argv: Sequence[str] | None) -> int:
         return _say("interrupted before anything was measured", Exit.INTERRUPTED)
     except RecordError as error:
         return _say(str(error), Exit.USER_MISTAKE)
-    except BrokenPipeError:
-        # the reader of our output has gone, as with `| head`
-        sys.stderr.close()
+    except (BrokenPipeError, SystemExit):
+        # the reader of our output has gone, as with `| head`: typer and rich make a SystemExit of it
+        _give_up_output()
         return Exit.DONE
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _give_up_output()
+        return _say(f"{error.filename or 'output'} cannot be written: {error.strerror}", Exit.USER_MISTAKE)
+
+
+def _give_up_output() -> None:
+    """What is still to be written goes nowhere, so that Python does not fail over it as it ends."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(message: str, code: Exit) -> Exit:
-    print(f"drainbow: {' '.join(message.split())}", file=sys.stderr)
+    line = " ".join(message.split())
+    if line:  # nothing is said where the help was printed instead
+        print(f"drainbow: {line}", file=sys.stderr)
     return code

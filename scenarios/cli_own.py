@@ -16,17 +16,13 @@ import typer
 import yaml
 from rich.console import Console
 
+from scenarios.cli_options import PORT, Context, Namespace, Service, whole
 from scenarios.errors import Exit, OutOfReach, UserMistake
 
 if TYPE_CHECKING:
     from deployer.fleet import Request
     from deployer.own.opening import Where
 
-Service = Annotated[str, typer.Option("--service", help="the Service that clients connect to")]
-Namespace = Annotated[
-    str | None, typer.Option("--namespace", "-n", help="of the Service; left out: the context's")
-]
-Context = Annotated[str | None, typer.Option(help="of the kubeconfig; left out: its current one")]
 PROBE_IMAGE = "python:3.11-slim"
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON, and nothing else, on stdout")]
 
@@ -54,7 +50,9 @@ def deploy(
     ] = [],  # noqa: B006  # typer's way to say "none given"; never changed
     count: Annotated[
         str | None,
-        typer.Option(help="how connections are counted: metric:NAME:PORT, http:PORT/PATH, tcp or tcp:PORT"),
+        typer.Option(
+            help="how connections are counted: metric:NAME:PORT, http:PORT/PATH, tcp or tcp:PORT[,PORT]"
+        ),
     ] = None,
     policy: Annotated[
         str | None,
@@ -66,12 +64,14 @@ def deploy(
     hold: Annotated[str | None, typer.Option(help="how long the policy's condition must have held")] = None,
     keep_warm: Annotated[str | None, typer.Option(help="how long an old release stays whole")] = None,
     hooks: Annotated[
-        int | None, typer.Option(help="port of the pods where POST /deselected and POST /drain are taken")
+        int | None,
+        typer.Option(parser=PORT, metavar="PORT", help="of the pods: takes POST /deselected and POST /drain"),
     ] = None,
     deployment: Annotated[str | None, typer.Option(help="which one to adopt, of several")] = None,
     container: Annotated[str | None, typer.Option(help="whose image a release changes")] = None,
     replicas: Annotated[
-        int | None, typer.Option(min=1, help="of each release; left out: as many as the selected one has")
+        int | None,
+        typer.Option(parser=whole(1), metavar="N", help="of each release; left out: as the selected one has"),
     ] = None,
     hpa: Annotated[
         str | None, typer.Option(help="what becomes of a HorizontalPodAutoscaler: follow or ignore")
@@ -114,7 +114,11 @@ def deploy(
 def rollback(
     service: Service,
     to: Annotated[
-        str | None, typer.Option(help="release to return to; left out: the one that served before")
+        str | None,
+        typer.Option(
+            help="release to return to; left out: the one that serves while a deploy is under way, which is taken back; "
+            "else the one that served before"
+        ),
     ] = None,
     namespace: Namespace = None,
     context: Context = None,
@@ -124,11 +128,11 @@ def rollback(
     from deployer.clusters.kubernetes import writing
     from deployer.fleet import Kind
     from deployer.own.opening import open_service
+    from deployer.requests import returns_to
 
     with _one_line_errors(), open_service(_where(service, namespace, context)) as session:
         fleet = session.cluster.observe()
-        done = dict.fromkeys(r.release for r in reversed(fleet.requests) if r.outcome == "done")
-        target = to[:6] if to is not None else next((r for r in done if r != fleet.selected), None)
+        target = to[:6] if to is not None else returns_to(fleet)
         if target is None:
             raise UserMistake(f"Service {service} has had no other release than {fleet.selected}")
         known = writing.variants_of(session.cluster.service())
@@ -147,13 +151,15 @@ def status(
     """Show the releases in their colours: pods, connections, age, and whether each may go."""
     from deployer.clusters.kubernetes import writing
     from deployer.own import looking
+    from deployer.own.healing import cares_of
     from deployer.own.opening import open_service
     from scenarios.show_own import print_status
 
     with _one_line_errors(), open_service(_where(service, namespace, context)) as session:
         settings, cluster = session.settings, session.cluster
         now_s = time.time()
-        look = looking.would_do(cluster, settings.made_strategy(), settings.made_drain(), now_s)
+        look = looking.would_do(cluster, session.strategy, settings.made_drain(), now_s)
+        warnings = [care.warning for care in cares_of(cluster)]
         fleet = looking.counted(cluster, cluster.observe())
         rows = looking.rows(fleet, look.verdicts, writing.variants_of(cluster.service()), now_s)
     if as_json:
@@ -165,11 +171,12 @@ def status(
             "selected": fleet.selected,
             "wanted": fleet.wanted,
             "releases": [row.as_json() for row in rows],
+            "warnings": warnings,
             "last_request": None if last is None else _request_json(last),
         }
         print(json.dumps(document, indent=1))
     else:
-        print_status(Console(), fleet, rows, now_s)
+        print_status(Console(), fleet, rows, warnings, now_s)
 
 
 def sweep(
@@ -182,18 +189,22 @@ def sweep(
     """Judge the old releases, and let those go that may: once, for a CronJob or by hand."""
     from deployer.journal import MemoryJournal
     from deployer.own import looking
+    from deployer.own.healing import cares_of
     from deployer.own.opening import open_service
     from scenarios.show_own import action_json, print_sweep, verdict_json
 
     with _one_line_errors(), open_service(_where(service, namespace, context)) as session:
         session.refresh()
+        session.tell = _tell
         settings, cluster = session.settings, session.cluster
         held_by_other = False
         journal = MemoryJournal()
         found = None if dry_run else session.sweep(journal)
         if found is None:
             held_by_other = not dry_run
-            found = looking.would_do(cluster, settings.made_strategy(), settings.made_drain(), time.time())
+            found = looking.would_do(cluster, session.strategy, settings.made_drain(), time.time())
+            for care in cares_of(cluster):
+                print(f"warning: {care.warning}", file=sys.stderr)
     done = found.actions if not (dry_run or held_by_other) else ()
     if as_json:
         document = {

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from scenarios.cli_options import number, whole
 from scenarios.errors import UserMistake
 
 if TYPE_CHECKING:
@@ -51,13 +52,11 @@ def _duration_s(text: str) -> float:
 
 
 def _cpu(text: str) -> float:
-    found: float = _units().cpus(text if text.endswith("m") else float(text))
-    return found
+    return _units().cpus(text)  # type: ignore[no-any-return]
 
 
 def _memory(text: str) -> float:
-    found: float = _units().memory_bytes(float(text) if text.replace(".", "", 1).isdigit() else text)
-    return found
+    return _units().memory_bytes(text)  # type: ignore[no-any-return]
 
 
 def _share(text: str) -> int | str:
@@ -74,7 +73,7 @@ def plan(
         typer.Argument(help="a name of the catalog, or the path of a YAML file; or give your own numbers"),
     ] = None,
     connections: Annotated[
-        int | None, typer.Option(metavar="N", help="open at one time", rich_help_panel=USERS)
+        int | None, typer.Option(parser=whole(), metavar="N", help="open at one time", rich_help_panel=USERS)
     ] = None,
     sessions: Annotated[
         Path | None,
@@ -94,7 +93,8 @@ def plan(
         ),
     ] = None,
     logins_per_s: Annotated[
-        float | None, typer.Option(metavar="N", help="that the service can do [500]", rich_help_panel=USERS)
+        float | None,
+        typer.Option(parser=number, metavar="N", help="that the service can do [500]", rich_help_panel=USERS),
     ] = None,
     reconnect_base: Annotated[
         float | None,
@@ -108,13 +108,15 @@ def plan(
     tolerate: Annotated[
         float | None,
         typer.Option(
+            parser=number,
             metavar="X",
             help="forced reconnects per user and deploy that may be [0.01]",
             rich_help_panel=USERS,
         ),
     ] = None,
     replicas: Annotated[
-        int | None, typer.Option(metavar="N", help="pods of one release [4]", rich_help_panel=FLEET)
+        int | None,
+        typer.Option(parser=whole(), metavar="N", help="pods of one release [4]", rich_help_panel=FLEET),
     ] = None,
     pod_cpu: Annotated[
         float | None,
@@ -130,12 +132,17 @@ def plan(
     ] = None,
     price: Annotated[
         float | None,
-        typer.Option(metavar="DOLLARS", help="of a pod for an hour [0.05]", rich_help_panel=FLEET),
+        typer.Option(
+            parser=number, metavar="DOLLARS", help="of a pod for an hour [0.05]", rich_help_panel=FLEET
+        ),
     ] = None,
     nodes: Annotated[
         int | None,
         typer.Option(
-            metavar="N", help="that there are; as many as it takes if left out", rich_help_panel=FLEET
+            parser=whole(),
+            metavar="N",
+            help="that there are; as many as it takes if left out",
+            rich_help_panel=FLEET,
         ),
     ] = None,
     node_cpu: Annotated[
@@ -165,7 +172,12 @@ def plan(
     ] = None,
     deploys_per_day: Annotated[
         float | None,
-        typer.Option(metavar="X", help="evenly spaced; 0.142857 is one a week [1]", rich_help_panel=DRAIN),
+        typer.Option(
+            parser=number,
+            metavar="X",
+            help="evenly spaced; 0.142857 is one a week [1]",
+            rich_help_panel=DRAIN,
+        ),
     ] = None,
     drain: Annotated[
         float | None,
@@ -188,12 +200,17 @@ def plan(
     few: Annotated[
         int | None,
         typer.Option(
-            metavar="N", help="connections that may be cut to end a drain [0.1%]", rich_help_panel=DRAIN
+            parser=whole(),
+            metavar="N",
+            help="connections that may be cut to end a drain [0.1%]",
+            rich_help_panel=DRAIN,
         ),
     ] = None,
     colors: Annotated[
         int | None,
-        typer.Option(metavar="N", help="fixed slots of strategy colors [8]", rich_help_panel=DRAIN),
+        typer.Option(
+            parser=whole(), metavar="N", help="fixed slots of strategy colors [8]", rich_help_panel=DRAIN
+        ),
     ] = None,
     limit: Annotated[
         str | None,
@@ -337,10 +354,9 @@ class _Given:
 
 
 def _write_figure(found: Plan, path: Path) -> None:
+    from scenarios.folders import whole_file
     from scenarios.plan.figures import file_of, plan_figure
 
     data = file_of(plan_figure(found), path.suffix)
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise UserMistake(f"cannot write {path}: {error.strerror}") from None
+    with whole_file(path, "name another file with --figure") as part:
+        part.write_bytes(data)

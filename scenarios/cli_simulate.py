@@ -61,6 +61,7 @@ def run_simulate(
 
     Ctrl-C and SIGTERM end the seeds early: those that are finished are printed.
     """
+    from scenarios.batch import check_count
     from scenarios.replicate import print_differences, print_replications, replicate_all
     from scenarios.run import Options, read_spec, run_scenario
     from scenarios.show import print_finished
@@ -68,6 +69,7 @@ def run_simulate(
     options = Options(settings=tuple(settings), seed=seed, out=out, quiet=quiet or as_json)
     names = list(dict.fromkeys(strategies))
     specs = [read_spec(scenario, name, "sim", options) for name in names]
+    check_count(len(names) * seeds)
     finished = [run_scenario(scenario, name, "sim", options) for name in names]
     code = max(one.exit_code for one in finished)
     if seeds == 1:
@@ -121,12 +123,13 @@ def run_vary(
 
     Ctrl-C and SIGTERM end it early: the table has the rows that were finished, none of them left out between.
     """
+    from scenarios.folders import check_writable
     from scenarios.run import Options
-    from scenarios.vary import check_writable, varied, vary, write_table
+    from scenarios.vary import ANOTHER_TABLE, varied, vary, write_table
 
     options = Options(settings=tuple(settings), seed=seed, out=out, quiet=quiet or as_json)
     path = table or out / f"{Path(scenario).stem}-vary.parquet"
-    check_writable(path)
+    check_writable(path, ANOTHER_TABLE)
     found = vary(scenario, strategies, [varied(text) for text in over], options, seeds, jobs, dask)
     done, all_done = found.rows.height, found.rows.height == found.asked
     if not done:

@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from scenarios.cli_options import RUNS, Jobs, Out, Quiet, Seed, Settings, for_new_runs, whole
 from scenarios.errors import Exit, UserMistake
-from scenarios.labels import LABELS, SECTIONS, Label, written
+from scenarios.labels import LABELS, SECTIONS, Label, interval, written
 
 if TYPE_CHECKING:
     from scenarios.run import Finished, Options
@@ -44,43 +45,33 @@ def validate(
         str | None, typer.Option(help="local, kind or current; the best that is here if left out")
     ] = None,
     seeds: Annotated[
-        int, typer.Option(min=1, metavar="N", help="simulated runs to hold a real one against")
+        int, typer.Option(parser=whole(1), metavar="N", help="simulated runs to hold a real one against")
     ] = 30,
-    jobs: Annotated[int, typer.Option(min=0, metavar="N", help="processes; 0: one a core")] = 0,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="override one key of the scenario; the value is YAML; repeatable",
-        ),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="another seed than the scenario's")
-    ] = None,
-    out: Annotated[Path, typer.Option(help="where run folders are kept")] = Path("runs"),
+    jobs: Jobs = 0,
+    set_: Settings = [],  # noqa: B006  # typer's way to say "none given"; never changed
+    seed: Seed = None,
+    out: Out = RUNS,
     as_json: Annotated[
         bool, typer.Option("--json", help="print every verdict with its numbers, and nothing else, on stdout")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Hold the simulation against reality: run for real, simulate the same, and say where they differ.
 
     The simulated pods start as the real ones did. Which metrics are held and how far they may be off:
     docs/how-to-validate.md. Ends with 3 where one that is held lies outside.
     """
+    from scenarios.batch import check_count
     from scenarios.run import Options
     from scenarios.validate import MIN_SEEDS, validate_record
 
     if seeds < MIN_SEEDS:
         raise UserMistake(f"--seeds {seeds}: an interval needs at least {MIN_SEEDS} runs")
+    check_count(seeds)
     words = what or ["quick"]
-    options = Options(settings=tuple(set_ or ()), seed=seed, out=out, quiet=quiet or as_json)
-    chosen = {"--strategy": strategy, "--world": world, "--set": set_, "--seed": seed}
+    options = Options(settings=tuple(set_), seed=seed, out=out, quiet=quiet or as_json)
     if any(Path(word).is_dir() for word in words):
-        for name, value in chosen.items():
-            if value not in (None, []):
-                raise UserMistake(f"{name} is for a scenario that is run now; a finished run has its own")
+        for_new_runs(strategy=strategy, world=world, set=set_, seed=seed)
         finished = _read(words)
     else:
         finished = _run(words, strategy or FIRST_TWO, world, options)
@@ -115,18 +106,16 @@ def _read(words: Sequence[str]) -> list[Finished]:
 def _run(
     words: Sequence[str], strategies: Sequence[str], world: str | None, options: Options
 ) -> list[Finished]:
-    from scenarios.run import run_scenario
+    from scenarios.run import run_each
 
     if len(words) > 1:
         raise UserMistake(f"one scenario at a time, not {', '.join(words)}; of runs give the folders")
     if world == "sim":
         raise UserMistake("--world sim: a simulation is not held against itself; give local, kind or current")
-    finished = []
-    for name in dict.fromkeys(strategies):
-        finished.append(run_scenario(words[0], name, world, options))
-        if finished[-1].interrupted:
-            print(f"drainbow: interrupted; {finished[-1].folder} has what was measured", file=sys.stderr)
-            raise typer.Exit(Exit.INTERRUPTED)
+    finished = run_each(words[0], strategies, world, options)
+    if finished[-1].interrupted:
+        print(f"drainbow: interrupted; {finished[-1].folder} has what was measured", file=sys.stderr)
+        raise typer.Exit(Exit.INTERRUPTED)
     return finished
 
 
@@ -152,11 +141,7 @@ def print_validation(console: Console, found: Validation) -> None:
 def _cells(label: Label, row: Row) -> tuple[str | Text, ...]:
     spread = row.simulated
     mean = written(label, None if spread is None else spread.mean, several=True)
-    between = (
-        ""
-        if row.low is None or row.high is None
-        else f"{written(label, row.low, several=True)} … {written(label, row.high, several=True)}"
-    )
+    between = "" if row.low is None or row.high is None else interval(label, row.low, row.high)
     said = {None: Text("shown", "dim"), True: Text("inside", "green"), False: Text("OUTSIDE", "bold red")}
     return f"  {label.text}", written(label, row.real), mean, between, said[row.inside]
 
@@ -206,8 +191,4 @@ def _write_page(found: Sequence[Validation], out: Path) -> Path:
             Group(f"{strategy} (simulated)", strategy, "sim", (one.twin,), tuple(one.simulated.summaries), ())
         )
     lines = [line for one in found for line in verdict(one)]
-    return write_page(
-        page_of(groups, [lines[0] + ".", *(f"{line[0].upper()}{line[1:]}." for line in lines[1:])]),
-        out,
-        "validate",
-    )
+    return write_page(page_of(groups, lines), out, "validate")

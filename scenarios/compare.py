@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from scenarios.errors import UserMistake
+from scenarios.folders import whole_file
 from scenarios.record import read_record
 
 
@@ -33,13 +33,8 @@ def compare_runs(folders: Sequence[Path], out: Path, figures: bool = False) -> P
 def write_page(page: str, out: Path, stem: str) -> Path:
     """Write `<stem>-<time>.html` and return its path. Raises UserMistake when it cannot be written."""
     path = _free(out / f"{stem}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}.html")
-    part = path.with_suffix(".part")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
+    with whole_file(path, "give another folder by --out") as part:
         part.write_text(page, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise UserMistake(f"cannot write {path}: {error.strerror}; give another folder by --out") from None
     return path
 
 

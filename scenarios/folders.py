@@ -1,4 +1,4 @@
-"""Where runs are kept: a folder is made hidden, filled, and appears under its name only when it is whole."""
+"""Where runs and pages are kept: each is made hidden, filled, and appears under its name only when it is whole."""
 
 from __future__ import annotations
 
@@ -29,21 +29,25 @@ def new_run(root: Path, name: str) -> Iterator[tuple[Path, Path]]:
     """A folder to work in, and the path at which the run appears when the block ends well.
 
     The block writes the whole record to `work / RECORD`; that folder is what appears. When the block ends
-    with an error, what it left (the logs) is kept as `<name>.failed`; an interrupt leaves nothing. Raises UserMistake when the root
-    cannot be written.
+    with an error, what it left (the logs) is kept as `<name>.failed`; an interrupt and a user's mistake leave
+    nothing. Raises UserMistake when the root cannot be written.
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
         final = _free(root, name)
         work = root / f".{final.name}{PARTIAL}"
         work.mkdir()
+        try:
+            owner = psutil.Process()
+            (work / _OWNER).write_text(json.dumps({"pid": owner.pid, "started_s": owner.create_time()}))
+        except OSError:
+            shutil.rmtree(work)
+            raise
     except OSError as error:
         raise UserMistake(f"cannot write in {root}: {error.strerror}; give another folder by --out") from None
-    owner = psutil.Process()
-    (work / _OWNER).write_text(json.dumps({"pid": owner.pid, "started_s": owner.create_time()}))
     try:
         yield work, final
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, UserMistake):  # the mistake's one line says more than the logs
         shutil.rmtree(work)
         raise
     except BaseException:
@@ -55,6 +59,38 @@ def new_run(root: Path, name: str) -> Iterator[tuple[Path, Path]]:
         raise
     (work / RECORD).rename(final)
     shutil.rmtree(work)
+
+
+@contextmanager
+def whole_file(path: Path, way_out: str) -> Iterator[Path]:
+    """A path to write to; `path` is there, or there anew, when the block ends well, and else all is as before.
+
+    Makes the folders above it. Raises UserMistake, with the way out, where it cannot be written.
+    """
+    with _part_of(path, way_out) as part:
+        yield part
+        part.replace(path)
+
+
+def check_writable(path: Path, way_out: str) -> None:
+    """Raises UserMistake where `whole_file` would; to be called before long work."""
+    with _part_of(path, way_out) as part:
+        part.touch()
+
+
+@contextmanager
+def _part_of(path: Path, way_out: str) -> Iterator[Path]:
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(None, "it is a folder")
+        try:
+            yield part
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserMistake(f"cannot write {path}: {error.strerror or error}; {way_out}") from None
 
 
 def abandoned(root: Path) -> list[Path]:

@@ -83,20 +83,26 @@ def written(label: Label, value: float | int | None, several: bool = False) -> s
     """
     if value is None:
         return "–"
-    if label.unit == "s" and abs(value) >= _LONG_S:
-        return f"{value / 3600:,.1f} h"
-    shown = value * 100 if label.unit == "%" else value
-    number = f"{shown:,.{max(label.digits, 1) if several else label.digits}f}"
-    if label.unit == "$":
-        return f"${number}"
-    return f"{number} {label.unit}" if label.unit else number
+    digits, unit = max(label.digits, 1) if several else label.digits, label.unit
+    shown = value * 100 if unit == "%" else value
+    if unit == "s" and abs(value) >= _LONG_S:
+        shown, digits, unit = value / 3600, 1, "h"
+    number = f"{abs(shown):,.{digits}f}"
+    sign = "−" if shown < 0 and number.strip("0.,") else ""
+    if unit == "$":
+        return f"{sign}${number}"
+    return f"{sign}{number} {unit}" if unit else f"{sign}{number}"
+
+
+def interval(label: Label, low: float, high: float, difference: bool = False) -> str:
+    """Both ends as a person reads them. No metric is negative, a `difference` of two may be."""
+    low = low if difference else max(low, 0.0)
+    return f"{written(label, low, several=True)} … {written(label, high, several=True)}"
 
 
 def bounds(label: Label, low: float, high: float) -> str:
-    """An interval as a person reads it; empty where it is a single value. No metric is negative."""
-    if high <= low:
-        return ""
-    return f"{written(label, max(low, 0.0), several=True)} … {written(label, high, several=True)}"
+    """A metric's interval; empty where it is a single value."""
+    return "" if high <= low else interval(label, low, high)
 
 
 def hint(label: Label) -> str:

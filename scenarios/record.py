@@ -11,6 +11,7 @@ import math
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -223,7 +224,7 @@ def write_record(
             part = Path(made) / folder.name
             part.mkdir()
             for name in TABLES:
-                _write_table(part / f"{name}.parquet", record.tables[name])
+                (part / f"{name}.parquet").write_bytes(parquet_of(record.tables[name]))
             for name, text in texts.items():
                 (part / name).write_text(text, encoding="utf-8")
             if folder.exists():
@@ -232,7 +233,9 @@ def write_record(
             else:
                 part.rename(folder)
     except OSError as error:
-        raise RecordError(f"{folder} cannot be written: {error.strerror or error}") from error
+        raise RecordError(
+            f"cannot write {folder}: {error.strerror or error}; make room, or name another folder"
+        ) from error
     return record
 
 
@@ -346,13 +349,15 @@ def classify_losses(
     return rows.with_columns(closed_by).drop("_ended_s")
 
 
-def _write_table(path: Path, table: pl.DataFrame) -> None:
-    """One Parquet file whose bytes depend on the table alone."""
+def parquet_of(table: pl.DataFrame) -> memoryview:
+    """One Parquet file, whose bytes depend on the table alone. Of a full disk, polars would not say that it is full."""
+    data = BytesIO()
     table.rechunk().write_parquet(
-        path,
+        data,
         compression="zstd",
         compression_level=3,
         statistics=True,
         row_group_size=262_144,
         data_page_size=1_048_576,
     )
+    return data.getbuffer()

@@ -17,8 +17,8 @@ from rich.table import Table
 from rich.text import Text
 from scipy.stats import t as student
 
-from scenarios.batch import Summary, simulate_until_interrupted
-from scenarios.labels import SECTIONS, Label, written
+from scenarios.batch import Summary, check_count, simulate_until_interrupted
+from scenarios.labels import SECTIONS, Label, interval, written
 from scenarios.run import Finished, Options, read_spec
 from scenarios.spec import Spec
 from scenarios.spec.units import duration_text
@@ -92,6 +92,7 @@ def replicate_all(
     Ctrl-C and SIGTERM end it with the seeds, from the first on, that are finished under every strategy.
     """
     specs = {name: read_spec(scenario, name, "sim", options) for name in dict.fromkeys(strategies)}
+    check_count(len(specs) * seeds)
     runs = [
         (spec.model_copy(update={"seed": spec.seed + n}), name)
         for n in range(seeds)
@@ -127,9 +128,9 @@ def print_replications(console: Console, spec: Spec, finished: Finished, replica
                 continue
             table.add_row(
                 f"  {label.text}",
-                written(label, spread.mean),
-                f"{written(label, spread.mean_low)} … {written(label, spread.mean_high)}",
-                f"{written(label, spread.one_low)} … {written(label, spread.one_high)}",
+                _mean(spread, label),
+                interval(label, spread.mean_low, spread.mean_high),
+                interval(label, spread.one_low, spread.one_high),
             )
     _print_with_folders(console, table, spec, [finished])
 
@@ -148,14 +149,14 @@ def print_differences(
     for title, labels in SECTIONS:
         table.add_row(Text(title, style="bold"))
         for label in labels:
-            cells = [_mean(baseline, label)]
+            cells = [_mean(baseline.spread(label.key), label)]
             for _, other in others:
-                cells.append(_mean(other, label))
+                cells.append(_mean(other.spread(label.key), label))
                 spread = other.difference(baseline, label.key)
                 cells.append(
                     "–"
                     if spread is None
-                    else f"{written(label, spread.mean_low)} … {written(label, spread.mean_high)}"
+                    else interval(label, spread.mean_low, spread.mean_high, difference=True)
                 )
             table.add_row(f"  {label.text}", *cells)
     _print_with_folders(console, table, spec, finished)
@@ -168,6 +169,5 @@ def _print_with_folders(console: Console, table: Table, spec: Spec, finished: Se
         console.print(Text(f"{one.strategy}, first seed: {one.folder}/report.html"), soft_wrap=True)
 
 
-def _mean(of: Replications, label: Label) -> str:
-    spread = of.spread(label.key)
-    return "–" if spread is None else written(label, spread.mean)
+def _mean(spread: Spread | None, label: Label) -> str:
+    return written(label, None if spread is None else spread.mean, several=True)

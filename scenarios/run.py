@@ -23,7 +23,7 @@ from loadgen.config import expected_users
 from scenarios import build
 from scenarios.assemble import finish, tables_of
 from scenarios.errors import Exit, UserMistake
-from scenarios.folders import RECORD, name_of, new_run
+from scenarios.folders import RECORD, name_of, new_run, whole_file
 from scenarios.housekeeping import docker, kind_tool
 from scenarios.interrupts import Interrupts
 from scenarios.load import HostLoad, Load
@@ -76,11 +76,7 @@ class Finished:
 def run_scenario(scenario: str, strategy: str, world: str | None, options: Options) -> Finished:
     """Run it and write its folder. Raises UserMistake before anything starts, and Stop when a world fails."""
     chosen, why = _world(world)
-    if options.where.load_workers and chosen not in ("kind", "current"):
-        raise UserMistake(
-            f"--load-workers {options.where.load_workers} needs a cluster, and --world {chosen} is none; "
-            "take --world kind or current, or leave it out"
-        )
+    _check_options(options, chosen)
     if options.where.load_image and not options.where.load_workers:
         raise UserMistake(
             f"--load-image {options.where.load_image} is for --load-workers N, which is left out"
@@ -102,6 +98,43 @@ def run_scenario(scenario: str, strategy: str, world: str | None, options: Optio
         return finished
     finally:
         show.close()
+
+
+_ONLY_IN: Mapping[str, tuple[str, ...]] = {
+    "port": ("local",),
+    "context": ("current",),
+    "image": ("kind", "current"),
+    "front": ("current",),
+    "kind_image": ("kind",),
+    "recreate": ("kind",),
+    "load_workers": ("kind", "current"),
+}
+"""The worlds in which an option counts."""
+
+
+def _check_options(options: Options, world: str) -> None:
+    """Raises UserMistake for an option that would count for nothing."""
+    for name, worlds in _ONLY_IN.items():
+        value = options.port if name == "port" else getattr(options.where, name)
+        if value and world not in worlds:
+            given = f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}")
+            raise UserMistake(
+                f"{given} counts for nothing in world {world}; take --world {' or '.join(worlds)}, or leave it out"
+            )
+
+
+def run_each(scenario: str, strategies: Sequence[str], world: str | None, options: Options) -> list[Finished]:
+    """One run of each strategy, up to one that is interrupted. Raises UserMistake before the first one starts."""
+    names = list(dict.fromkeys(strategies))
+    chosen, _ = _world(world)
+    for name in names:
+        read_spec(scenario, name, chosen, options)
+    finished: list[Finished] = []
+    for name in names:
+        finished.append(run_scenario(scenario, name, world, options))
+        if finished[-1].interrupted:
+            break
+    return finished
 
 
 def read_spec(scenario: str, strategy: str, world: str, options: Options) -> Spec:
@@ -149,13 +182,12 @@ def read_finished(folder: Path) -> Finished:
 
 
 def remake(folder: Path) -> Finished:
-    """Make summary.json and report.html again from a run's tables. Raises RecordError."""
+    """Make summary.json and report.html again from a run's tables. Raises RecordError, UserMistake."""
     record = read_record(folder)
     summary = summarise(record)
     for name, text in (("summary.json", summary_json(summary)), ("report.html", _page(record, summary))):
-        part = folder / f".{name}.part"
-        part.write_text(text, encoding="utf-8")
-        part.replace(folder / name)
+        with whole_file(folder / name, "make room, or copy the folder to where you may write") as part:
+            part.write_text(text, encoding="utf-8")
     return _finished(folder, record, summary)
 
 

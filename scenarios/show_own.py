@@ -19,8 +19,10 @@ from deployer.own.looking import Row
 _COLOUR = re.compile(r"[0-9a-f]{6}")
 
 
-def print_status(console: Console, fleet: Fleet, rows: Sequence[Row], now_s: float) -> None:
-    """A line for each release, and what became of the last request."""
+def print_status(
+    console: Console, fleet: Fleet, rows: Sequence[Row], warnings: Sequence[str], now_s: float
+) -> None:
+    """A line for each release, what became of the last request, and what somebody should know."""
     table = Table(box=None, pad_edge=False)
     for title, justify in (
         ("release", "left"),
@@ -45,6 +47,8 @@ def print_status(console: Console, fleet: Fleet, rows: Sequence[Row], now_s: flo
         reason = f": {last.reason}" if last.reason else ""
         line = f"last: {last.kind} of {last.release}, {ago} ago, {outcome}{reason}"
         console.print(Text(line), soft_wrap=True)
+    for warning in warnings:
+        console.print(Text.assemble(("warning: ", "yellow"), warning), soft_wrap=True)
 
 
 def print_sweep(console: Console, found: Step, dry_run: bool, held_by_other: bool) -> None:

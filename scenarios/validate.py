@@ -28,13 +28,14 @@ from deployer.clusters.controlplane.objects import Timing
 from deployer.draining import DrainError
 from deployer.strategies import StrategyError
 from scenarios import build
-from scenarios.batch import simulate_all
+from scenarios.batch import check_count, simulate_all
 from scenarios.errors import Exit, UserMistake
 from scenarios.plan.trial import trial
 from scenarios.record import Record
 from scenarios.replicate import Replications, Spread
 from scenarios.spec import Spec, SpecError, require_built, spec_of
 from scenarios.spec.fleet import NoEndpoints, Startup
+from scenarios.spec.units import share_of
 from scenarios.thresholds import METRICS
 
 SURE = 0.99
@@ -163,6 +164,7 @@ def validate_record(
         raise UserMistake(f"{folder}: the run was interrupted; only a whole one can be held against others")
     if seeds < MIN_SEEDS:
         raise UserMistake(f"--seeds {seeds}: an interval needs at least {MIN_SEEDS} runs")
+    check_count(seeds)
     strategy = run["strategy"]
     try:
         spec, start = as_measured(as_in_world(spec_of(dict(run["spec"])), real), real)
@@ -180,15 +182,19 @@ def as_in_world(spec: Spec, real: Record) -> Spec:
     """The spec with what Kubernetes does where `local` does as the spec says.
 
     New connections to a Service without endpoints are throttled, if the spec does not say otherwise, and pods
-    are removed as fast as they were: the median time from their exit, where the server said when that is.
+    are removed as fast as they were: the median time from their exit, where the server said when that is. The
+    fast crowd, which the real run had no use for, is asked only for what it knows.
     """
+    if share_of(spec.users.vanish) > 0:
+        spec = spec.model_copy(update={"crowd": "auto"})
     if real.run["world"] == "local":
         return spec
     said = spec.network.no_endpoints or NoEndpoints.model_validate("throttled")
     network = spec.network.model_copy(update={"no_endpoints": said})
     removal_s = removal_of(real.pods, spec.server.linger) if _closes(spec, real.run["strategy"]) else None
     fleet = spec.fleet if removal_s is None else spec.fleet.model_copy(update={"removal": removal_s})
-    return spec.model_copy(update={"network": network, "fleet": fleet})
+    crowd = spec.crowd if said.throttled is None else "auto"
+    return spec.model_copy(update={"network": network, "fleet": fleet, "crowd": crowd})
 
 
 def _closes(spec: Spec, strategy: str) -> bool:

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import polars as pl
 
-from scenarios.batch import Run, simulate_until_interrupted
+from scenarios.batch import Run, check_count, simulate_until_interrupted
 from scenarios.errors import UserMistake
+from scenarios.folders import whole_file
+from scenarios.record import parquet_of
 from scenarios.run import Options, read_spec
 from scenarios.thresholds import METRICS
 
-MOST_RUNS = 1_000_000
+ANOTHER_TABLE = "name another file with --table"
 OWN = {"seed": "--seeds for several", "strategy": "--strategy, which is repeatable"}
 """Columns besides the varied keys and the metrics, and what gives them other values."""
 
@@ -72,8 +74,7 @@ def vary(
         )
     names = list(dict.fromkeys(strategies))
     points = list(itertools.product(*(one.values for one in over)))
-    if (count := len(points) * len(names) * seeds) > MOST_RUNS:
-        raise UserMistake(f"{count} runs must be at most {MOST_RUNS}; give fewer values or seeds")
+    check_count(len(points) * len(names) * seeds)
     runs: list[Run] = []
     columns: dict[str, list[object]] = {key: [] for key in (*keys, "strategy", "seed")}
     for point in points:
@@ -95,36 +96,10 @@ def vary(
     return Sweep(pl.DataFrame({**given_columns, **metrics}), len(runs))
 
 
-def check_writable(path: Path) -> None:
-    """Raises UserMistake where `write_table` would; to be called before long work."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise IsADirectoryError(None, "it is a folder")
-        part = _part(path)
-        part.touch()
-        part.unlink()
-    except OSError as error:
-        raise _unwritable(path, error) from None
-
-
 def write_table(table: pl.DataFrame, path: Path) -> None:
     """As Parquet; the same table gives the same bytes. Raises UserMistake where it cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = _part(path)
-        table.rechunk().write_parquet(part, compression="zstd", compression_level=3, statistics=True)
-        part.replace(path)
-    except OSError as error:
-        raise _unwritable(path, error) from None
-
-
-def _part(path: Path) -> Path:
-    return path.with_name(f".{path.name}.part")
-
-
-def _unwritable(path: Path, error: OSError) -> UserMistake:
-    return UserMistake(f"{path} cannot be written: {error.strerror or error}; name another file with --table")
+    with whole_file(path, ANOTHER_TABLE) as part:
+        part.write_bytes(parquet_of(table))
 
 
 def _type(key: str) -> pl.DataType:

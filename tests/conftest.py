@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -29,3 +29,13 @@ def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
     found = cluster_of(pytestconfig)
     yield found
     found.wait_for_removals()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """One of several processes has ended: the cluster that it shared with the others is not needed for long."""
+    name = getattr(node, "workeroutput", {}).get("kind_cluster")
+    if name:
+        from tests.session_cluster import delete_at_end
+
+        delete_at_end(node.config, name)

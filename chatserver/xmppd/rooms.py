@@ -86,10 +86,8 @@ class Rooms:
 
     def message(self, element: Element) -> list[Element]:
         """A groupchat message: everybody hears it, its sender too."""
-        user, to = element.attributes["from"], Jid.parse(element.attributes["to"])
-        room = self._rooms.get(to.bare)
-        nick = room.nick_of(user) if room else None
-        if room is None or nick is None:
+        room, nick = self._seat(element.attributes["from"], Jid.parse(element.attributes["to"]).bare)
+        if room is None:
             return _refused(element, "not-acceptable", "modify")
         heard = element.changed(from_=f"{room.jid}/{nick}")
         if b"<subject" in element.inner and b"<body" not in element.inner:
@@ -98,10 +96,9 @@ class Rooms:
 
     def private(self, element: Element) -> list[Element]:
         """A stanza to one occupant, by nick."""
-        user, to = element.attributes["from"], Jid.parse(element.attributes["to"])
-        room = self._rooms.get(to.bare)
-        nick = room.nick_of(user) if room else None
-        if room is None or nick is None:
+        to = Jid.parse(element.attributes["to"])
+        room, nick = self._seat(element.attributes["from"], to.bare)
+        if room is None:
             return _refused(element, "not-acceptable", "modify")
         if to.resource not in room.occupants:
             return _refused(element, "item-not-found")
@@ -111,10 +108,15 @@ class Rooms:
         """The user is gone."""
         return [heard for room in sorted(self._rooms_of.get(user, ())) for heard in self._leave(room, user)]
 
-    def _leave(self, jid: str, user: str) -> list[Element]:
+    def _seat(self, user: str, jid: str) -> tuple[_Room, str] | tuple[None, str]:
+        """The room and the user's nick in it; no room where the user is in none of that name."""
         room = self._rooms.get(jid)
         nick = room.nick_of(user) if room else None
-        if room is None or nick is None:
+        return (room, nick) if room is not None and nick is not None else (None, "")
+
+    def _leave(self, jid: str, user: str) -> list[Element]:
+        room, nick = self._seat(user, jid)
+        if room is None:
             return []
         out = self._tell(room, nick, "unavailable")
         del room.occupants[nick]

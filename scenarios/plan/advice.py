@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from loadgen.behaviour.sessions import Empirical
+from scenarios.errors import UserMistake
 from scenarios.plan.burndown import Left, drain_of, when_left
 from scenarios.plan.estimate import Estimate, estimates
 from scenarios.plan.limits import LIMITS
 from scenarios.plan.sensitivity import Moved, sensitivity
-from scenarios.plan.service import Service
+from scenarios.plan.service import MOST_PER_DAY, Service
 from scenarios.plan.text import time_text
 
 
@@ -34,7 +35,12 @@ def plan(service: Service) -> Plan:
     """The cheapest strategy that fits, keeps up, lets everyone back in and cuts no more than is tolerated.
 
     Where none does all of that, the one that fits, keeps up and cuts the fewest; where none fits, the gentlest.
+    Raises UserMistake for more than `MOST_PER_DAY` deploys.
     """
+    if service.deploys_per_day > MOST_PER_DAY:
+        raise UserMistake(
+            f"deploys-per-day={service.deploys_per_day:g} must be at most {MOST_PER_DAY:,.0f}, one a second"
+        )
     found = tuple(estimates(service))
     recommended, reason = _choose(service, found)
     few = service.few_left

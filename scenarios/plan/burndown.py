@@ -31,6 +31,7 @@ _POINTS = 1200
 _TERMS = 48
 _MOMENTS = 300
 _REACH = 1e-9  # survival below which nothing is told apart
+_NOBODY = 1e-18  # of all connections: nobody, even of a million releases
 _FORECAST_OPEN = 20_000  # more connections than this are forecast by this many, and by the same share of them
 
 
@@ -85,6 +86,13 @@ class Burndown:
     def open_ratio(self, t_s: ArrayLike) -> Floats:
         """p(t): the share of all N connections that is on the release and open t after its deselection."""
         at = np.asarray(t_s, dtype=np.float64)
+        # p ≤ S_r: among thousands of short deploys most old releases have long been empty
+        there = self.survival(at) > _NOBODY
+        found = np.zeros(at.shape)
+        found[there] = self._open_ratio(at[there])
+        return found
+
+    def _open_ratio(self, at: Floats) -> Floats:
         cycle_s = (1 + math.floor(self.cut_s / self.spacing_s)) * self.spacing_s
         starts = at[..., None] + np.arange(_TERMS) * cycle_s
         terms = self.survival(starts) - self.survival(starts + self.spacing_s)

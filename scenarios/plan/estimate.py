@@ -10,7 +10,7 @@ from scenarios.errors import UserMistake
 from scenarios.plan.burndown import drain_of
 from scenarios.plan.drains import Drains
 from scenarios.plan.rolling import roll
-from scenarios.plan.service import DAY_S, Service
+from scenarios.plan.service import DAY_S, MOST_PER_DAY, Service
 from scenarios.plan.storm import Storm, storm
 from scenarios.plan.text import time_text
 from scenarios.spec.base import nearest
@@ -127,9 +127,10 @@ def _max_deploys_per_day(service: Service, sketch: _Sketch, brought: Storm) -> t
     low = min(service.deploys_per_day, DAY_S / max(drains.cut_s, one_s)) / 100
     if drains.at(low).peak(sketch.more) > capacity:
         return 0.0, "nodes"
-    while (high := low * _STEP) < fastest and drains.at(high).peak(sketch.more) <= capacity:
+    enough = min(fastest, 2 * MOST_PER_DAY)  # who asks for more, or for twice as many, has been refused
+    while (high := low * _STEP) < enough and drains.at(high).peak(sketch.more) <= capacity:
         low = high
-    if high >= fastest:
+    if high >= enough:
         return fastest, "roll-out"
     while high / low > 1.0005:
         middle = math.sqrt(high * low)
@@ -158,10 +159,8 @@ def _rolling(service: Service) -> _Sketch:
     took_s = rolled.batches * service.startup_s
     # a pod that terminates is there for its linger and while the routing lags; several batches may overlap
     batch = surge + unavailable
-    overlapping = (
-        math.ceil((service.linger_s + ROUTING_LAG_S) / service.startup_s) if service.startup_s else math.inf
-    )
-    terminating = int(min(batch * overlapping, service.replicas))
+    overlapping = math.ceil((service.linger_s + ROUTING_LAG_S) / service.startup_s)
+    terminating = min(batch * overlapping, service.replicas)
     busy = min(took_s / service.spacing_s, 1.0)
     return _Sketch(
         f"{rolled.batches} batches, {surge} pods more and {unavailable} fewer at a time",

@@ -59,7 +59,8 @@ def draw_pods(axes: Axes, plan: Plan) -> None:
         axes.plot([one.pods_peak] * 2, [row - 0.38, row + 0.38], color=INK, linewidth=2)
         axes.annotate(
             f"{one.pods_mean:.0f}, peak {one.pods_peak}", (max(one.pods_peak, one.pods_mean), row),
-            xytext=(5, 0), textcoords="offset points", va="center", fontsize=8,
+            xytext=(5, 0), textcoords="offset points", va="center", fontsize=8, zorder=4,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},  # the nodes' line does not cross it
         )  # fmt: skip
     axes.set_yticks(range(len(plan.estimates)), [one.name for one in plan.estimates])
     for label, one in zip(axes.get_yticklabels(), plan.estimates, strict=True):

@@ -49,7 +49,7 @@ def read_lengths(path: Path, column: str | None = None, unit: str | None = None)
     left out. Raises UserMistake.
     """
     rows = _rows(path)
-    header, rows = (rows[0], rows[1:]) if _is_header(rows[0]) else (None, rows)
+    header, rows = (rows[0][1], rows[1:]) if _is_header(rows[0][1]) else (None, rows)
     at, name = _column(path, header, column)
     if unit is None:
         ending = next((u for suffix, u in _SUFFIXES.items() if name.lower().endswith(suffix)), "s")
@@ -57,14 +57,14 @@ def read_lengths(path: Path, column: str | None = None, unit: str | None = None)
         ending = unit
     if ending not in UNITS_S:
         raise UserMistake(f"--unit {ending}: give one of {', '.join(UNITS_S)}")
-    values = _values(path, rows, at, 1 if header is None else 2)
+    values = _values(path, rows, at, None if header is None else len(header))
     lengths = [value * UNITS_S[ending] for value in values if value > 0]
     if not lengths:
         raise UserMistake(f"{path} has no session above 0 in {name}; give one length a row")
     left_out = len(values) - len(lengths)
     session = Empirical(tuple(lengths))
     told = (
-        f"{len(lengths):,} sessions from {path.name} ({name}, in {ending}): median {time_text(float(np.median(lengths)))}, "
+        f"{len(lengths):,} session{'s' if len(lengths) > 1 else ''} from {path.name} ({name}, in {ending}): median {time_text(float(np.median(lengths)))}, "
         f"mean {time_text(session.mean_s)}, longest {time_text(max(lengths))}"
     )
     if left_out:
@@ -122,17 +122,22 @@ def _fit(quantiles: Mapping[float, float], family: str) -> tuple[float, Session]
 
 def _quantiles(text: str) -> dict[float, float]:
     found: dict[float, float] = {}
-    for part in text.split(","):
-        name, _, value = part.strip().partition("=")
+    for part in (each.strip() for each in text.split(",")):
+        name, equals, value = part.partition("=")
         try:
             percent = float(name.strip().removeprefix("p"))
+        except ValueError:
+            equals, percent = "", 0.0
+        if not equals:
+            raise UserMistake(f"--session-quantiles {part!r}: write it as p50=20m,p99=6h")
+        try:
             seconds = duration_s(value.strip())
         except ValueError as error:
-            raise UserMistake(f"--session-quantiles {part.strip()}: write p50=20m,p99=6h ({error})") from None
+            raise UserMistake(f"--session-quantiles {part}: {error}") from None
         if not 0 < percent < 100 or seconds <= 0:
-            raise UserMistake(
-                f"--session-quantiles {part.strip()}: p must be between 0 and 100, its time above 0"
-            )
+            raise UserMistake(f"--session-quantiles {part}: p must be between 0 and 100, its time above 0")
+        if percent / 100 in found:
+            raise UserMistake(f"--session-quantiles {text}: p{percent:g} is there twice")
         found[percent / 100] = seconds
     ordered = dict(sorted(found.items()))
     times = list(ordered.values())
@@ -145,12 +150,18 @@ def _told(quantiles: Mapping[float, float]) -> str:
     return ",".join(f"p{q * 100:g}={duration_text(t_s)}" for q, t_s in quantiles.items())
 
 
-def _rows(path: Path) -> list[list[str]]:
+_Row = tuple[int, list[str]]
+"""The line of the file that a row ends in, and its cells."""
+
+
+def _rows(path: Path) -> list[_Row]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file) if any(cell.strip() for cell in row)]
+            reader = csv.reader(file)
+            rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        what = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        what = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
+        what = error.strerror if isinstance(error, OSError) and error.strerror else what
         raise UserMistake(
             f"{path} cannot be read: {what}; give a CSV file with a session's length in each row"
         ) from None
@@ -188,15 +199,22 @@ def _column(path: Path, header: Sequence[str] | None, column: str | None) -> tup
     raise UserMistake(f"{path} has no column {column!r}{nearest(column, names)}")
 
 
-def _values(path: Path, rows: Sequence[Sequence[str]], at: int, first: int) -> list[float]:
+def _values(path: Path, rows: Sequence[_Row], at: int, columns: int | None) -> list[float]:
     values = []
-    for line, row in enumerate(rows, first):
+    for line, row in rows:
+        if columns is not None and len(row) > columns:
+            raise UserMistake(
+                f"{path}, line {line}: {','.join(row)} has {len(row)} cells, the header {columns}; "
+                "write decimals with a point, and a text with commas in quotes"
+            )
         cell = row[at].strip() if at < len(row) else ""
         try:
             value = float(cell)
         except ValueError:
-            raise UserMistake(f"{path}, row {line}: {cell!r} is no length of a session") from None
+            raise UserMistake(
+                f"{path}, line {line}: {cell!r} is no length of a session; give a number, such as 12.5"
+            ) from None
         if not 0 <= value < math.inf:
-            raise UserMistake(f"{path}, row {line}: {cell} must be 0 or more and finite")
+            raise UserMistake(f"{path}, line {line}: {cell} must be 0 or more and finite")
         values.append(value)
     return values

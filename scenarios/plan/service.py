@@ -19,6 +19,8 @@ from scenarios.spec import Spec
 from scenarios.spec.units import share_of
 
 DAY_S = 86_400.0
+MOST_PER_DAY = DAY_S
+"""Deploys a day that a plan is made for: one a second."""
 GIB = 2.0**30
 FEW_RATIO = 0.001
 """`few` where nothing is said: one connection in a thousand."""
@@ -66,19 +68,24 @@ class Service:
     tolerated: float = 0.01  # forced reconnects per user and deploy that may be
 
     def __post_init__(self) -> None:
-        for name, value, least in (
-            ("connections", self.connections, 1),
-            ("replicas", self.replicas, 1),
-            ("colors", self.colors, 2),
-            ("few", self.few_left, 0),
-            ("price", self.price_per_pod_hour, 0),
-            ("tolerate", self.tolerated, 0),
-            ("hold", self.hold_s, 0),
-            ("start-up", self.startup_s, 0),
+        for name, value, least, most in (
+            ("connections", self.connections, 1, 10**9),
+            ("replicas", self.replicas, 1, 100_000),
+            ("colors", self.colors, 2, 1000),
+            ("nodes", 1 if self.nodes is None else self.nodes.count, 1, 10**6),
         ):
-            if not least <= value < math.inf:
-                raise UserMistake(f"{name}={value:g} must be at least {least}")
-        for name, value in (
+            if not least <= value <= most:
+                raise UserMistake(f"{name}={value} must be from {least} to {most:,}")
+        for name, amount in (
+            ("few", self.few_left),
+            ("price", self.price_per_pod_hour),
+            ("tolerate", self.tolerated),
+            ("hold", self.hold_s),
+        ):
+            if not 0 <= amount < math.inf:
+                raise UserMistake(f"{name}={amount:g} must be at least 0 and finite")
+        for name, amount in (
+            ("startup", self.startup_s),
             ("deploys-per-day", self.deploys_per_day),
             ("pod-cpu", self.pod_cpu),
             ("pod-memory", self.pod_memory_bytes),
@@ -87,9 +94,14 @@ class Service:
             ("deadline", self.deadline_s),
             ("grace", self.grace_s),
         ):
-            if not 0 < value < math.inf:
-                raise UserMistake(f"{name}={value:g} must be above 0 and finite")
-        if self.nodes is not None and (self.nodes.count < 1 or self.pods_per_node < 1):
+            if not 0 < amount < math.inf:
+                raise UserMistake(f"{name}={amount:g} must be above 0 and finite")
+        if all(value in (0, "0%") for value in (self.max_surge, self.max_unavailable)):
+            raise UserMistake(
+                f"max-surge={self.max_surge} and max-unavailable={self.max_unavailable} leave no pod to begin with; "
+                "raise one of them"
+            )
+        if self.nodes is not None and self.pods_per_node < 1:
             raise UserMistake(
                 f"a pod of {self.pod_cpu:g} CPU and {self.pod_memory_bytes / GIB:g} GiB does not fit on a node; "
                 "give larger nodes by --node-cpu and --node-memory"

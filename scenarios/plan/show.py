@@ -49,7 +49,7 @@ def _assumed(plan: Plan) -> str:
         )
     return (
         f"{service.connections:,} connections, {session_text(service.session)}, "
-        f"{rate_text(service.deploys_per_day)} deploys a day; {service.replicas} pods a release of "
+        f"{rate_text(service.deploys_per_day)} deploys a day; {service.replicas:,} pods a release of "
         f"{service.pod_cpu:g} CPU, {service.pod_memory_bytes / GIB:g} GiB, ${service.price_per_pod_hour:g}/h{nodes}; "
         f"ready in {time_text(service.startup_s)}; {service.logins_per_s:,.0f} logins/s; "
         f"fixed drains last {time_text(plan.drain_s)}, waiting ones {time_text(service.deadline_s)} at most"

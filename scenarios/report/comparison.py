@@ -13,7 +13,7 @@ from scenarios.record import Record
 from scenarios.report.figures import PAINTERS, legend_of, panels
 from scenarios.report.frontier import COST, FORCED, frontier_figure, points_of, way_back_figure
 from scenarios.report.groups import Group, differences, grouped
-from scenarios.report.render import render
+from scenarios.report.render import render, sentence
 from scenarios.report.style import svg_of
 
 _SHOWN = 4  # differing keys that are named
@@ -78,7 +78,7 @@ def _sentence(groups: Sequence[Group]) -> str:
     known = [g for g in groups if g.mean(FORCED) is not None and g.mean(COST) is not None]
     ranked = [g for g in known if g.all_done] or known
     behind = [f"{g.name} did {g.deploys}" for g in groups if not g.all_done and ranked != known]
-    also = f" {'; '.join(behind)}." if behind else ""
+    also = f" {sentence('; '.join(behind))}" if behind else ""
     if len(ranked) < 2:
         return f"Too little is known of these runs to rank them.{also}"
     gentle = min(ranked, key=lambda g: (g.mean(FORCED) or 0, g.mean(COST) or 0))
@@ -87,7 +87,8 @@ def _sentence(groups: Sequence[Group]) -> str:
         return f"{gentle.name} cut the fewest connections ({_told(gentle)}) and cost the least ({_cost(gentle)}).{also}"
     return (
         f"{gentle.name} cut the fewest connections: {_told(gentle)}, for {_cost(gentle)}. "
-        f"{cheap.name} cost the least: {_cost(cheap)}, and {_told(cheap)}.{also}"
+        + sentence(f"{cheap.name} cost the least: {_cost(cheap)}, and {_told(cheap)}")
+        + also
     )
 
 

@@ -59,10 +59,12 @@ def _write(folder: Path, figures: Mapping[str, Figure | None], tables: Mapping[s
                     (part / f"{name}.png").write_bytes(png_of(figure))
                     (part / f"{name}.svg").write_text(svg_file_of(svg_of(figure, name)), encoding="utf-8")
             for name, table in tables.items():
-                table.write_csv(part / f"{name}.csv")
+                (part / f"{name}.csv").write_text(table.write_csv(), encoding="utf-8")
             if folder.exists():
                 shutil.rmtree(folder)
             part.rename(folder)
     except OSError as error:
-        raise UserMistake(f"cannot write {folder}: {error.strerror}") from None
+        raise UserMistake(
+            f"cannot write {folder}: {error.strerror}; make room, or name another folder"
+        ) from None
     return folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 from matplotlib.axes import Axes
@@ -89,7 +90,7 @@ def frontier_figure(groups: Sequence[Group], width_in: float = 8.0, height_in: f
         )
         axes.set_xlabel("pod-hours")
         axes.set_ylabel("forced reconnects per client and deploy")
-        _write_names(figure, axes, points)
+        _write_names(figure, axes, points, best)
     return figure
 
 
@@ -125,14 +126,21 @@ def _interval(group: Group, key: str) -> tuple[float, float, float]:
     return mean, max(spread.mean_low, 0.0), spread.mean_high
 
 
-def _write_names(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
-    """Each name beside its point, at the first place where it covers neither a point nor another name."""
+def _write_names(
+    figure: Figure, axes: Axes, points: Sequence[Point], line: Sequence[tuple[float, float]]
+) -> None:
+    """Each name beside its point, at the first place where it covers no point, no other name and no line."""
     figure.draw_without_rendering()
     renderer: Any = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
     taken: list[Bbox] = []
     for point in points:
         x, y = axes.transData.transform((point.pod_hours[0], point.forced[0]))
         taken.append(Bbox.from_bounds(x - 7, y - 7, 14, 14))
+    for (x, y), (next_x, next_y) in pairwise(axes.transData.transform(line)) if len(line) > 1 else ():
+        taken += [
+            Bbox([[x, y - 1], [next_x, y + 1]]),
+            Bbox([[next_x - 1, min(y, next_y)], [next_x + 1, max(y, next_y)]]),
+        ]
     room = axes.get_window_extent(renderer)
     for point in sorted(points, key=lambda p: p.pod_hours[0]):
         text = axes.annotate(

@@ -18,10 +18,16 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["sentence"] = sentence
     room = files("scenarios.report")
     return environment.from_string((room / template).read_text(encoding="utf-8")).render(
         css=(room / "page.css").read_text(encoding="utf-8"), **values
     )
+
+
+def sentence(text: str) -> str:
+    """Every note on a page begins with a capital letter and ends with a full stop, whoever wrote it."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 
 def clock(t_s: float | None, duration_s: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from importlib.metadata import requires
 from pathlib import Path
@@ -11,7 +12,6 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import loadgen
-from deployer.clusters.kubernetes.app import MANAGED_BY, OURS
 from loadgen.behaviour.arrivals import Fixed, Poisson
 from loadgen.behaviour.attempts import Attempt, ClosedBy, Reason
 from loadgen.behaviour.settings import Behaviour
@@ -19,7 +19,16 @@ from scenarios.errors import UserMistake
 from scenarios.run import Options, run_scenario
 from scenarios.worlds import Where, objects
 from scenarios.worlds.grounds import WITHIN, OnAny
-from scenarios.worlds.load_logs import MASTER, LoadPod, WorkerLog, doubts, load_pods
+from scenarios.worlds.load_logs import (
+    MASTER,
+    TROUBLE_S,
+    LoadPod,
+    WorkerLog,
+    doubts,
+    given_up,
+    load_pods,
+    troubled_since,
+)
 
 ROW = Attempt(
     "u1-0", 1, Reason.ARRIVAL, 1.0, None, None, None, None, None, ClosedBy.RUN_END, None, None, 0, 0
@@ -42,13 +51,6 @@ def test_workers_are_as_many_as_asked_for_and_none_is_replaced():
     assert team["spec"]["backoffLimitPerIndex"] == master["spec"]["backoffLimit"] == 0
 
 
-def test_everything_of_the_load_is_labelled_as_ours():
-    made = load()
-    metas = [each["metadata"] for each in made]
-    metas += [each["spec"]["template"]["metadata"] for each in made if each["kind"] == "Job"]
-    assert {meta["labels"][MANAGED_BY] for meta in metas} == {OURS}
-
-
 def test_the_config_and_the_image_are_put_in():
     settings, *_ = made = objects.load_of('{"a": 1}', 2, 10, "load:1", False)
     assert settings["data"] == {"load.json": '{"a": 1}'}
@@ -69,18 +71,6 @@ def test_a_worker_asks_for_more_where_it_has_more_users():
     assert all(few < many for few, many in zip(asked(10), asked(1), strict=True))
 
 
-def test_load_pods_keep_to_the_restricted_level_and_to_a_read_only_root():
-    for pod in pods_of(load()):
-        assert pod["securityContext"]["runAsNonRoot"]
-        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-        assert not pod["automountServiceAccountToken"]
-        for container in pod["containers"]:
-            own = container["securityContext"]
-            assert own["readOnlyRootFilesystem"]
-            assert not own["allowPrivilegeEscalation"]
-            assert own["capabilities"] == {"drop": ["ALL"]}
-
-
 def test_the_service_of_users_within_the_cluster_has_no_node_port():
     within = objects.front_of(None, None, outside=False)
     assert within["spec"]["type"] == "ClusterIP"
@@ -97,7 +87,7 @@ def test_a_cluster_that_is_not_kind_needs_an_image_of_the_users():
 @pytest.mark.parametrize("world", ["local", "sim"])
 def test_workers_need_a_cluster(world, tmp_path):
     options = Options(out=tmp_path, quiet=True, where=Where(load_workers=2))
-    with pytest.raises(UserMistake, match=rf"--load-workers 2 needs a cluster, and --world {world} is none"):
+    with pytest.raises(UserMistake, match=rf"--load-workers 2 counts for nothing in world {world}"):
         run_scenario("tiny", "rainbow", world, options)
 
 
@@ -166,10 +156,52 @@ def test_a_pod_that_is_being_deleted_has_ended():
     assert (seen.runs, seen.ended) == (False, "it was deleted")
 
 
-@pytest.mark.parametrize(("reason", "hopeless"), [("ContainerCreating", False), ("ImagePullBackOff", True)])
-def test_a_pod_that_does_not_run_yet_says_what_it_waits_for(reason, hopeless):
-    [seen] = load_pods([pod("load", 0, "Pending", {"waiting": {"reason": reason, "message": "so"}})])
-    assert (seen.runs, seen.waits, seen.hopeless) == (False, f"{reason} so", hopeless)
+def waiting(reason, index=0):
+    [seen] = load_pods([pod("load", index, "Pending", {"waiting": {"reason": reason, "message": "so"}})])
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("reason", "patience_s"),
+    [
+        ("ContainerCreating", math.inf),
+        ("ErrImagePull", TROUBLE_S),
+        ("ImagePullBackOff", TROUBLE_S),
+        ("InvalidImageName", 0.0),
+    ],
+)
+def test_a_pod_that_does_not_run_yet_says_what_it_waits_for_and_how_long_it_may(reason, patience_s):
+    seen = waiting(reason)
+    assert (seen.runs, seen.waits, seen.patience_s) == (False, f"{reason} so", patience_s)
+
+
+def lived(*looks):
+    """What is said of a pod at the last of these looks: each a time and the reason for which it waits."""
+    since, said = {}, ""
+    for now_s, reason in looks:
+        pods = [LoadPod(0, "load-0", True) if reason == "running" else waiting(reason)]
+        since = troubled_since(since, pods, now_s)
+        said = given_up(pods, since, now_s)
+    return said
+
+
+def test_an_image_that_cannot_be_pulled_is_given_up_only_when_it_was_tried_for_long_enough():
+    tries = [(100.0, "ErrImagePull"), (110.0, "ImagePullBackOff"), (130.0, "ContainerCreating")]
+    assert lived(*tries, (100.0 + TROUBLE_S - 1, "ErrImagePull")) == ""
+    said = lived(*tries, (100.0 + TROUBLE_S, "ErrImagePull"))
+    assert said == "load worker 0 cannot start (tried for 60 s): ErrImagePull so"
+
+
+def test_a_pod_that_ran_meanwhile_has_its_time_anew():
+    assert lived((0.0, "ErrImagePull"), (50.0, "running"), (70.0, "ErrImagePull")) == ""
+
+
+def test_what_never_comes_by_itself_is_given_up_at_once():
+    assert lived((5.0, "InvalidImageName")) == "load worker 0 cannot start: InvalidImageName so"
+
+
+def test_a_pod_may_be_long_in_starting():
+    assert lived((0.0, "ContainerCreating"), (500.0, "ContainerCreating")) == ""
 
 
 def test_whole_logs_leave_no_doubt():

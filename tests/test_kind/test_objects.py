@@ -38,18 +38,24 @@ def deployments():
     return [d for d in documents() if d["kind"] == "Deployment"]
 
 
+def workloads():
+    """Whatever has pods: the service's Deployments, and the Jobs of a load within the cluster."""
+    return [d for d in documents() if "template" in d.get("spec", {})]
+
+
 def environment(deployment):
     container = deployment["spec"]["template"]["spec"]["containers"][0]
     return {each["name"]: each.get("value") for each in container["env"]}
 
 
 def test_everything_in_the_manifests_is_labelled_as_ours():
-    assert {d["metadata"]["labels"][MANAGED_BY] for d in documents()} == {OURS}
+    made = [d["metadata"] for d in documents()] + [d["spec"]["template"]["metadata"] for d in workloads()]
+    assert {metadata["labels"][MANAGED_BY] for metadata in made} == {OURS}
 
 
-@pytest.mark.parametrize("deployment", deployments(), ids=lambda d: d["metadata"]["name"])
-def test_pods_keep_to_the_restricted_level_and_to_a_read_only_root(deployment):
-    pod = deployment["spec"]["template"]["spec"]
+@pytest.mark.parametrize("workload", workloads(), ids=lambda d: d["metadata"]["name"])
+def test_pods_keep_to_the_restricted_level_and_to_a_read_only_root(workload):
+    pod = workload["spec"]["template"]["spec"]
     assert pod["securityContext"]["runAsNonRoot"]
     assert pod["securityContext"]["runAsUser"] == 10001
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import ArrayLike
 
 from loadgen.behaviour.backoff import Backoff, Fixed, Immediate
 from loadgen.behaviour.sessions import Empirical, Exponential, Forever, Lognormal, Weibull
@@ -246,3 +247,23 @@ def test_the_sensitivity_table_names_what_moves_most_first() -> None:
     assert price.low is not None
     assert price.high is not None
     assert price.high.dollars_per_month == pytest.approx(4 * price.low.dollars_per_month)
+
+
+def test_releases_that_nobody_is_on_any_more_cost_no_work() -> None:
+    """Thousands of deploys a day with a deadline of days: all but the newest few old releases are empty."""
+    looked_at = 0
+
+    class Counting(ResidualSurvival):
+        def __call__(self, t_s: ArrayLike) -> np.ndarray:
+            nonlocal looked_at
+            looked_at += np.size(t_s)
+            return super().__call__(t_s)
+
+    session = Weibull(22.0, 4.0)
+    ages = np.arange(1.0, 10_000.0) * 18.0
+    found = Burndown(300, 4, Counting(session), 18.0, 48 * HOUR_S).open_ratio(ages)
+    assert looked_at < 2 * len(ages)
+    assert found[0] == pytest.approx(
+        session.residual_survival(18.0) - session.residual_survival(36.0), rel=1e-3
+    )
+    assert found[100:].max() == 0.0

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from scenarios.labels import LABELS, written
 from scenarios.replicate import spread_of
 from scenarios.report.frontier import COST, FORCED, frontier_figure, points_of
 from scenarios.report.groups import differences, grouped
@@ -68,7 +67,7 @@ def test_on_the_frontier_is_whom_nobody_beats_in_both(tiny):
     assert points["bluegreen"].name == "bluegreen, 1 of 3 deploys"
 
 
-def test_the_frontier_s_names_cover_no_point_and_no_other_name(tiny):
+def test_the_frontier_s_names_cover_no_point_no_other_name_and_not_its_line(tiny):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.text import Text
 
@@ -83,23 +82,10 @@ def test_the_frontier_s_names_cover_no_point_and_no_other_name(tiny):
     boxes = [Text.get_window_extent(text, renderer) for text in axes.texts]
     assert len(boxes) == len(names)
     assert not any(a.overlaps(b) for n, a in enumerate(boxes) for b in boxes[:n])
+    line = next(line for line in axes.lines if line.get_drawstyle() == "steps-post")
+    (x, y), (next_x, _) = axes.transData.transform(line.get_xydata()[:2])
+    assert not any(box.y0 < y < box.y1 and x < box.x1 and box.x0 < next_x for box in boxes)
 
 
 def test_one_point_is_no_frontier(tiny):
     assert frontier_figure(groups_of([tiny("rainbow")])) is None
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "several", "text"),
-    [
-        ("forced_reconnects", None, False, "–"),
-        ("forced_reconnects", 1234, False, "1,234"),
-        ("forced_reconnects", 1234.5, True, "1,234.5"),
-        ("hit_more_than_once_ratio", 0.125, False, "12.5 %"),
-        ("cost", 0.5, False, "$0.5000"),
-        ("drain_s_p50", 74_700.0, False, "20.8 h"),
-        ("peak_reconnects_per_s", 7, False, "7 /s"),
-    ],
-)
-def test_metrics_are_written_with_their_units(key, value, several, text):
-    assert written(LABELS[key], value, several) == text

@@ -151,3 +151,13 @@ def test_a_comparison_names_what_differs_in_the_specs(tiny, summary_of, page_of)
     assert "users.count" in page.text
     assert "compare with care" in page.text
     assert "rolling (count 40)" in page.text
+
+
+@pytest.mark.parametrize("note", ["rolling was slow", "Rolling was slow.", "was it `slow`?"])
+def test_every_note_is_a_sentence_whoever_wrote_it(note, tiny, summary_of, page_of):
+    record = tiny("rolling")
+    page = run_page(replace(record, run={**record.run, "notes": [note]}), summary_of(record))
+    [said] = [one for one in re.findall(r'<p class="soft">(.*?)</p>', page) if "slow" in one]
+    assert said[0].isupper()
+    assert said[-1] in ".?"
+    assert ".." not in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -39,11 +40,22 @@ def drainbow(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, 
         ),
         (["run", "tiny", "--bogus"], ["--bogus"]),
         (["simulate", "tiny", "--seeds", "0"], ["--seeds", "0"]),
+        (["simulate", "tiny", "--seeds", "99999999999"], ["99999999999", "1,000,000"]),
+        (["simulate", "tiny", "--seed", "9" * 5000], ["--seed", "whole number"]),
+        (["validate", "tiny", "--seeds", "99999999999"], ["99999999999", "1,000,000"]),
+        (["validate", "tiny", "--jobs", "-1"], ["--jobs", "-1", "0"]),
+        (["deploy", "--service", "x", "--image", "y", "--replicas", "many"], ["--replicas", "'many'"]),
         (["report", "nowhere"], ["nowhere"]),
         (["compare", "nowhere"], ["nowhere"]),
+        (["compare", "nowhere", "--set", "users.count=3"], ["--set", "finished run"]),
+        (["compare", "nowhere", "-s", "rolling"], ["--strategy", "finished run"]),
+        (["compare", "--scenario", "tiny", "--world", "sim", "-s", "rolling", "-s", "nope"], ["nope"]),
+        (["run", "tiny", "--world", "sim", "--port", "80"], ["--port 80", "local"]),
+        (["run", "tiny", "--world", "local", "--image", "x"], ["--image x", "kind or current"]),
+        (["run", "tiny", "--world", "sim", "--recreate"], ["--recreate", "kind"]),
         (["nonsense"], ["nonsense"]),
     ],
-    ids=" ".join,
+    ids=lambda words: " ".join(words)[:60],
 )
 def test_a_mistake_gets_one_line_that_names_it_and_exit_code_2(
     arguments, words, capsys, tmp_path, monkeypatch
@@ -55,6 +67,12 @@ def test_a_mistake_gets_one_line_that_names_it_and_exit_code_2(
     assert len(err.strip().splitlines()) == 1
     assert all(word in err for word in words), err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_command_the_help_is_all_that_is_said(capsys):
+    code, out, err = drainbow(capsys=capsys)
+    assert (code, err) == (2, "")
+    assert "Commands" in out
 
 
 def test_json_prints_the_summary_with_the_folder_and_nothing_else(capsys, tmp_path):
@@ -138,3 +156,36 @@ def test_help_starts_fast_enough_to_be_used(tmp_path):
         [sys.executable, "-c", heavy], capture_output=True, text=True, check=True, cwd=tmp_path
     )
     assert told.stdout.strip() == "[]"
+
+
+SHORT = "from scenarios.cli import main; main(['simulate', '--help'])"
+
+
+def test_a_reader_that_goes_away_is_no_fault():
+    """As with `| head -1`."""
+    program = subprocess.Popen(
+        [sys.executable, "-c", SHORT], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    program.stdout.close()
+    assert program.stderr.read() == ""
+    program.stderr.close()
+    assert program.wait(60) == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_output_that_cannot_be_written_is_told_in_one_line():
+    with Path("/dev/full").open("w") as full:
+        told = subprocess.run(
+            [sys.executable, "-c", SHORT], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert told.returncode == 2
+    assert told.stderr == "drainbow: output cannot be written: No space left on device\n"
+
+
+def test_a_terminal_that_knows_only_ascii_gets_the_answer_too():
+    ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    told = subprocess.run(
+        [sys.executable, "-c", SHORT], capture_output=True, text=True, env=ascii_only, check=False
+    )
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "KEY=V1,V2,?" in told.stdout

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from scenarios.errors import UserMistake
-from scenarios.folders import FAILED, RECORD, abandoned, name_of, new_run
+from scenarios.folders import FAILED, RECORD, abandoned, check_writable, name_of, new_run, whole_file
 
 
 def test_a_run_appears_under_its_name_only_when_it_is_whole(tmp_path):
@@ -31,6 +33,17 @@ def test_a_run_that_fails_keeps_what_it_logged(tmp_path):
     with pytest.raises(RuntimeError):
         failing_run()
     assert (tmp_path / f"one{FAILED}" / "load.log").read_text() == "why"
+
+
+def test_a_mistake_that_shows_only_as_the_world_starts_leaves_nothing(tmp_path):
+    def run_on_a_port_in_use():
+        with new_run(tmp_path, "one") as (work, _):
+            (work / "cluster.log").write_text("in use")
+            raise UserMistake("in use; choose another")
+
+    with pytest.raises(UserMistake):
+        run_on_a_port_in_use()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_that_fails_before_it_said_anything_leaves_nothing(tmp_path):
@@ -74,3 +87,48 @@ def test_a_pid_that_another_process_has_now_does_not_own_the_folder(tmp_path):
 
 def test_names_sort_by_time():
     assert name_of("quick", "rainbow", "local", 0.0) == "19700101-000000-quick-rainbow-local"
+
+
+def full(*_, **__):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_is_one_line_with_a_way_out_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(UserMistake, match="No space left on device; give another folder by --out"):
+        new_run(tmp_path, "one").__enter__()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_replaced_as_a_whole_or_stays_as_it_was(tmp_path):
+    path = tmp_path / "made" / "page.html"
+    with whole_file(path, "") as part:
+        part.write_text("first")
+
+    def half_a_page():
+        with whole_file(path, "name another") as part:
+            part.write_text("sec")
+            full()
+
+    with pytest.raises(UserMistake, match=r"page\.html: No space left on device; name another$"):
+        half_a_page()
+    assert path.read_text() == "first"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["no/such/parent", "folder"])
+def test_a_file_that_cannot_be_written_is_told_before_anything_runs(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "no").write_text("a file")
+    with pytest.raises(UserMistake, match="name another"):
+        check_writable(tmp_path / name, "name another")
+    with pytest.raises(UserMistake, match="name another"), whole_file(tmp_path / name, "name another"):
+        pytest.fail("the block is entered")
+
+
+def test_looking_whether_a_file_can_be_written_leaves_it_alone(tmp_path):
+    (tmp_path / "there").write_text("kept")
+    for name in ("there", "new"):
+        check_writable(tmp_path / name, "")
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+    assert (tmp_path / "there").read_text() == "kept"

@@ -258,6 +258,16 @@ def test_only_a_kubernetes_is_held_against_throttled_refusals_and_only_where_the
     assert assumed("kind", "refuse") == "refuse"
 
 
+def test_the_fast_crowd_is_not_asked_for_what_it_does_not_know(as_if_real):
+    def crowd(world, **users):
+        spec = found_spec(as_if_real)
+        update = {"crowd": "fast", "users": spec.users.model_copy(update=users)}
+        spec = spec.model_copy(update=update)
+        return as_in_world(spec, record_of({**as_if_real.run, "world": world}, as_if_real.tables)).crowd
+
+    assert [crowd("local"), crowd("kind"), crowd("local", vanish="5%")] == ["fast", "auto", "auto"]
+
+
 def test_a_person_is_told_what_was_assumed_of_a_service_without_endpoints(as_if_real, found):
     assert not any("no_endpoints" in line for line in verdict(found))
     spec = as_in_world(found.spec, record_of({**as_if_real.run, "world": "kind"}, as_if_real.tables))

@@ -17,7 +17,7 @@ from scenarios.cli import main
 from scenarios.errors import Exit, OutOfReach, UserMistake
 from scenarios.replicate import Replications, replicate_all
 from scenarios.run import Options
-from scenarios.vary import Varied, check_writable, varied, vary, write_table
+from scenarios.vary import Varied, varied, vary, write_table
 
 TINY = ("duration=12s", "deploys=[{at: 2s}]")
 QUIET = Options(quiet=True)
@@ -95,14 +95,6 @@ def test_an_interrupted_sweep_keeps_the_rows_that_are_finished(monkeypatch):
     found = vary("tiny", ["recreate"], over, Options(settings=TINY, quiet=True), seeds=3, jobs=1)
     assert found.asked == 6
     assert found.rows.select("users.count", "seed").rows() == [("5", 7), ("5", 8), ("5", 9)]
-
-
-@pytest.mark.parametrize("name", ["no/such/parent", "folder"])
-def test_a_table_that_cannot_be_written_is_told_before_anything_runs(tmp_path, name):
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "no").write_text("a file")
-    with pytest.raises(UserMistake, match="--table"):
-        check_writable(tmp_path / name)
 
 
 def test_a_scheduler_that_does_not_answer_is_out_of_reach(monkeypatch):
