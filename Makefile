@@ -42,7 +42,7 @@ test: .venv/ready lint  ## everything that every change must pass, under 10 minu
 	@.venv/bin/pytest tests/end_to_end/test_quick.py $(SHORT) $(ARGS)
 
 test-cluster: .venv/ready  ## on a real Kubernetes (kind): the contract suite and quick with rainbow, under 15 minutes
-	@.venv/bin/pytest -m 'cluster and not long' $(ARGS)
+	@.venv/bin/pytest -n 2 --dist worksteal -m 'cluster and not long' $(ARGS)
 
 test-long: .venv/ready  ## every strategy in every world, the large fleets
 	@.venv/bin/pytest -m 'long' $(ARGS)

@@ -15,6 +15,7 @@ from typing import Any
 
 from deployer.clusters import ClusterUnreachable
 from deployer.fleet import Fleet, Kind, PodState, Release
+from deployer.requests import previous_release
 from scenarios.errors import OutOfReach, Stop
 from scenarios.interrupts import Interrupts
 from scenarios.load import Load
@@ -37,7 +38,7 @@ class Moment:
 
     at_s: float
     kind: str  # deploy | rollback | fault
-    release: Release = ""
+    release: Release = ""  # of a rollback without one: the release that served before
     target: str = ""  # of a fault
     duration_s: float = 0.0
     fault: str = ""
@@ -79,7 +80,8 @@ class Sampler:
         while not self._stop.wait(max(next_s - time.monotonic(), 0.0)):
             next_s = max(next_s + self._every_s, time.monotonic())
             t_s = time.time()
-            with contextlib.suppress(ClusterUnreachable):
+            # whether the run goes on then is not for this thread to say
+            with contextlib.suppress(ClusterUnreachable, OutOfReach):
                 for pod, count in self._world.sample().items():
                     if count is not None:
                         self.rows.append((t_s, pod, count.open))
@@ -190,8 +192,11 @@ def _do(world: RealWorld, moment: Moment, show: Progress, zero_s: float) -> Sequ
         show.note(f"t={t_s:+.1f}s fault: {moment.fault} {moment.target}".rstrip())
         return world.inject(moment.fault, moment.target, moment.duration_s)
     kind = Kind.ROLLBACK if moment.kind == "rollback" else Kind.DEPLOY
-    deploy = world.request(moment.release, kind)
-    show.note(f"t={t_s:+.1f}s {kind} {deploy}: {moment.release}")
+    release = moment.release or previous_release(world.observe()) or ""
+    deploy = world.request(release, kind)
+    show.note(f"t={t_s:+.1f}s {kind} {deploy}: {release}")
+    with contextlib.suppress(ClusterUnreachable):
+        world.observe()  # so that the request is known even if nothing answers from now on
     return ()
 
 
@@ -232,8 +237,8 @@ def _wait_until_online(
         if time.monotonic() > deadline_s:
             seen = load.latest
             raise OutOfReach(
-                f"after {load.ramp_s + 60:.0f} s only {seen.get('online', 0)} of {load.population} users are online; "
-                f"see {load.log}"
+                f"after {load.ramp_s + 60:.0f} s only {seen.get('online', 0)} of {load.population} users are online: "
+                f"{load.last_words()}; see {load.log.name} in the run's folder, whose name ends in .failed now"
             )
         events.extend(world.supervise())
         _show(world, load, show, -1.0, duration_s)

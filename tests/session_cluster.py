@@ -14,6 +14,8 @@ from scenarios.worlds.grounds import OnKind
 
 GIVEN = "DRAINBOW_TEST_CONTEXT"
 """Names a kind cluster that is there already (kind-NAME), and stays."""
+OWN = "drainbow-test"
+"""The session's own, where none is given; gone at its end."""
 REMOVE_S = 120.0
 
 _CLUSTER = pytest.StashKey["Cluster"]()
@@ -35,9 +37,6 @@ class Cluster:
     def remove(self, namespace: str) -> None:
         self._removals.append(self._remover.submit(self._remove, namespace))
 
-    def delete(self) -> None:
-        kind.delete(self.name)
-
     def wait_for_removals(self) -> None:
         removals, self._removals = self._removals, []
         assert all(removal.result() for removal in removals), "namespaces of the suite are left"
@@ -48,10 +47,22 @@ class Cluster:
 
 
 def cluster_of(config: pytest.Config) -> Cluster:
-    """The cluster that is given, else one of the session's own, deleted at its end."""
+    """The cluster that is given, else one of the session's own, deleted at its end.
+
+    Where the session has several processes (pytest -n) they share it, and the one that leads them deletes it.
+    """
     if _CLUSTER not in config.stash:
-        given = os.environ.get(GIVEN, "")
-        made = config.stash[_CLUSTER] = Cluster(given.removeprefix("kind-") or "drainbow-test")
+        given = os.environ.get(GIVEN, "").removeprefix("kind-")
+        config.stash[_CLUSTER] = Cluster(given or OWN)
         if not given:
-            config.add_cleanup(made.delete)
+            told: dict[str, object] | None = getattr(config, "workeroutput", None)
+            if told is None:
+                delete_at_end(config, OWN)
+            else:
+                told["kind_cluster"] = OWN
     return config.stash[_CLUSTER]
+
+
+def delete_at_end(config: pytest.Config, name: str) -> None:
+    """Delete this cluster when this process is through."""
+    config.add_cleanup(lambda: kind.delete(name))

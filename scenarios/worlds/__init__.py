@@ -56,7 +56,11 @@ class Where:
 
 
 class RealWorld(Protocol):
-    """A world of real pods. Its life: start → (request, inject, sample, supervise)* → harvest → close."""
+    """A world of real pods. Its life: start → (request, inject, sample, supervise)* → harvest → close.
+
+    What asks the cluster raises ClusterUnreachable where that cannot be asked now, and OutOfReach where it
+    refuses for good.
+    """
 
     @property
     def name(self) -> str:
@@ -71,7 +75,7 @@ class RealWorld(Protocol):
         ...
 
     def observe(self) -> Fleet:
-        """The fleet now; raises ClusterUnreachable."""
+        """The fleet now."""
         ...
 
     def request(self, release: Release, kind: Kind) -> int:

@@ -22,15 +22,18 @@ _NAMELESS = re.compile(r"(import-[^/@]*@)?sha256:.*")
 
 
 def remove_old(kind_name: str) -> list[str]:
-    """Remove the images whose content is not today's; says which, and raises nothing.
+    """Remove the images whose content is not today's; says which, and what kept it from that; raises nothing.
 
     Off the nodes of this kind cluster go those that no pod there has and no Deployment or the like names; off
     this machine's Docker those that no container has. Where Docker or the cluster do not answer they stay.
     """
     keep = {f"{name}:{kind.content_hash(folder)}" for name, folder in FOLDERS.items()}
-    said = []
+    said: list[str] = []
     try:
         kind.require_tools()
+    except OutOfReach:
+        return said
+    try:
         cluster = kind.existing(kind_name)
         with kind.alone(kind.IMAGES):
             for image in kind.docker("images", "--format", "{{.Repository}}:{{.Tag}}").split():
@@ -40,8 +43,8 @@ def remove_old(kind_name: str) -> list[str]:
                 keep |= _named(cluster)
                 for node in cluster.nodes:
                     said += _off_node(node, keep)
-    except OutOfReach:
-        pass
+    except OutOfReach as error:
+        said.append(f"not removed: old images: {error}")
     return said
 
 

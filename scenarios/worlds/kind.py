@@ -30,6 +30,8 @@ MANIFEST = "/etc/kubernetes/manifests/kube-apiserver.yaml"
 ANSWER_S = 30.0
 WAKE_S = 90.0
 """For a cluster that was asleep; one that should be awake gets `ANSWER_S`."""
+BUSY_S = 10.0
+"""For one that is only looked for."""
 CREATE_S = 600.0
 _ELSEWHERE = "or take --world local"
 
@@ -97,11 +99,15 @@ def ensure(name: str, image: str | None, recreate: bool, say: Say) -> KindCluste
 
 
 def existing(name: str) -> KindCluster | None:
-    """The cluster of this name if it is there and answers now; raises nothing and wakes nothing."""
+    """The cluster of this name if it is there and answers; raises nothing and wakes nothing.
+
+    One whose nodes all run may be busy, and has some seconds to answer.
+    """
     try:
         require_tools()
         nodes = _nodes(name)
-        return _found(name, nodes, 0.0) if nodes else None
+        awake = all(state == "running" for state in nodes.values())
+        return _found(name, nodes, BUSY_S if awake else 0.0) if nodes else None
     except OutOfReach:
         return None
 

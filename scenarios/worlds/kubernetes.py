@@ -9,7 +9,7 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from deployer.clusters import ClusterUnreachable
@@ -19,7 +19,6 @@ from deployer.clusters.kubernetes.api import NotFoundError
 from deployer.clusters.kubernetes.target import Target
 from deployer.fleet import Count, Fleet, Kind, PodState, Release
 from deployer.process import Config as DeployerConfig
-from deployer.requests import previous_release
 from scenarios.assemble import read_lines
 from scenarios.errors import OutOfReach, UserMistake
 from scenarios.housekeeping import MARK
@@ -97,23 +96,16 @@ class KubernetesWorld:
             raise OutOfReach(str(error)) from None
 
     def observe(self) -> Fleet:
-        """As in RealWorld. Raises OutOfReach where the namespace is not there any more."""
-        try:
+        """As in RealWorld."""
+        with _allowed():
             self._last = self._running.observe()
             return self._last
-        except RejectedError as error:
-            raise OutOfReach(str(error)) from None
 
     def request(self, release: Release, kind: Kind) -> int:
-        """As in RealWorld; a rollback without a release goes back to the one that served before."""
-        wanted = release or previous_release(self.observe()) or ""
-        bad = self._plan.bad.get(wanted)
-        number = self._running.request(wanted, kind, BAD[bad] if bad else None)
-        with contextlib.suppress(
-            ClusterUnreachable
-        ):  # so that it is known even if nothing answers from now on
-            self.observe()
-        return number
+        """As in RealWorld."""
+        bad = self._plan.bad.get(release)
+        with _allowed():
+            return self._running.request(release, kind, BAD[bad] if bad else None)
 
     def inject(self, kind: str, target: str, duration_s: float) -> Sequence[Event]:
         """As in RealWorld, all faults; the nodes and the API server only of a kind cluster."""
@@ -124,7 +116,8 @@ class KubernetesWorld:
         elif kind == "kill_pod":
             target = self._kill(target)
         elif kind == "backend_down":
-            self._scale_backend(0)
+            with _allowed():
+                self._scale_backend(0)
             self._later(now_s + duration_s, lambda: self._scale_backend(1), "backend_started")
         elif kind == "node_loss" and kind_cluster is not None:
             node = self._node(target, kind_cluster)
@@ -147,7 +140,8 @@ class KubernetesWorld:
         while self._ends and self._ends[0][0] <= now_s:
             _, number, end, kind = heapq.heappop(self._ends)
             try:
-                end()
+                with _allowed():
+                    end()
                 events.append(Event(time.time(), kind, ""))
             except ClusterUnreachable:
                 heapq.heappush(self._ends, (now_s + RESTART_S, number, end, kind))
@@ -157,7 +151,8 @@ class KubernetesWorld:
 
     def sample(self) -> Mapping[str, Count | None]:
         """As in RealWorld."""
-        return self._running.sample()
+        with _allowed():
+            return self._running.sample()
 
     def harvest(self) -> Harvest:
         """As in RealWorld."""
@@ -242,7 +237,9 @@ class KubernetesWorld:
     def _look_after_pods(self, now_s: float) -> list[Event]:
         """Note servers that died, and cut the grace of those who had theirs for long enough."""
         try:
-            fleet, raw = self.observe(), self._running.pods()
+            fleet = self.observe()
+            with _allowed():
+                raw = self._running.pods()
         except ClusterUnreachable:
             return []
         events = []
@@ -306,6 +303,15 @@ def open_world(
                 f"fault {fault.kind} breaks the cluster itself, which only --world kind may; leave it out"
             )
     return KubernetesWorld(plan, ground, say, raising)
+
+
+@contextlib.contextmanager
+def _allowed() -> Iterator[None]:
+    """What the API server refuses for good puts the world out of reach: the namespace is gone, or our right to it."""
+    try:
+        yield
+    except (RejectedError, NotFoundError) as error:
+        raise OutOfReach(str(error)) from None
 
 
 def _left(pod: Mapping[str, Any]) -> bool:

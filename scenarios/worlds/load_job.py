@@ -28,7 +28,15 @@ from loadgen.connection_log import read_log
 from scenarios.errors import OutOfReach
 from scenarios.load import Load
 from scenarios.worlds import Event, Front, objects
-from scenarios.worlds.load_logs import MASTER, LoadPod, WorkerLog, doubts, load_pods
+from scenarios.worlds.load_logs import (
+    MASTER,
+    LoadPod,
+    WorkerLog,
+    doubts,
+    given_up,
+    load_pods,
+    troubled_since,
+)
 
 CONTROL_PORT = 9090
 START_WITHIN_S = 60.0
@@ -38,6 +46,8 @@ PODS_EVERY_S = 2.0
 ANSWER_S = 5.0
 LOG_S = 30.0
 """A worker that gave no part of its log for so long gives no more."""
+_UNHEARD = (ClusterUnreachable, RejectedError)
+"""A cluster that is away, or to which our credentials are nothing: for a moment, perhaps."""
 _PATHS = {
     "ConfigMap": "/api/v1/namespaces/{}/configmaps",
     "Service": "/api/v1/namespaces/{}/services",
@@ -74,6 +84,8 @@ class JobLoad(Load):
         self._state: Mapping[str, Any] = {}
         self._pods: dict[int, LoadPod] = {}
         self._ended: dict[int, str] = {}
+        self._troubled_since: Mapping[int, float] = {}
+        self._given_up = ""  # why, once a pod does not start
         self._events: list[Event] = []
         self._notes: list[str] = []
         self._said: set[str] = set()
@@ -113,7 +125,7 @@ class JobLoad(Load):
         """As in Load: it has ended where its master or every worker has, or any before all users were online."""
         gone = len(self._ended) - (MASTER in self._ended)
         lost = MASTER in self._ended or gone == self._workers or (gone > 0 and not self._measuring)
-        return 1 if lost or any(pod.hopeless for pod in self._pods.values()) else None
+        return 1 if lost or self._given_up else None
 
     def start(self, front: Front) -> None:
         """As in Load. Raises OutOfReach where the cluster does not take it."""
@@ -125,7 +137,7 @@ class JobLoad(Load):
         try:
             for each in made:
                 site.api.call("POST", _PATHS[each["kind"]].format(site.namespace), each)
-        except (RejectedError, ClusterUnreachable, ConflictError, NotFoundError) as error:
+        except (*_UNHEARD, ConflictError, NotFoundError) as error:
             raise OutOfReach(f"the load's workers: {error}") from None
         self._watcher.start()
 
@@ -145,7 +157,7 @@ class JobLoad(Load):
         self._over.set()
         if self._watcher.is_alive():
             self._watcher.join(2 * ANSWER_S)
-        with contextlib.suppress(ClusterUnreachable, RejectedError):
+        with contextlib.suppress(*_UNHEARD):
             self._look()
         if not any(pod.runs for pod in self._pods.values()):
             return
@@ -162,11 +174,11 @@ class JobLoad(Load):
         return [asdict(attempt) for _, log in sorted(self._logs.items()) for attempt in log.attempts]
 
     def last_words(self) -> str:
-        """As in Load: of the pod that ended or cannot start."""
+        """As in Load: of the pod that ended, cannot start or does not yet."""
         for index, why in sorted(self._ended.items()):
             return f"{LoadPod(index, '', False).title} ended: {why}"
-        waiting = (pod for pod in self._pods.values() if pod.hopeless)
-        return next((f"{pod.title} cannot start: {pod.waits}" for pod in waiting), "(it said nothing)")
+        waiting = (f"{pod.title} waits: {pod.waits}" for pod in self._pods.values() if pod.waits)
+        return self._given_up or next(waiting, "(it said nothing)")
 
     # Watching, in a thread of its own: a slow API server must not hold up the run.
 
@@ -174,7 +186,7 @@ class JobLoad(Load):
         looked_s = 0.0
         while not self._over.wait(NEWS_EVERY_S):
             # ValueError: something on the way answers in the master's place
-            with contextlib.suppress(ClusterUnreachable, RejectedError, ValueError):
+            with contextlib.suppress(*_UNHEARD, ValueError):
                 if time.monotonic() - looked_s >= PODS_EVERY_S:
                     looked_s = time.monotonic()
                     self._look()
@@ -199,12 +211,19 @@ class JobLoad(Load):
                 self._ended[index] = pod.ended
                 self._log(f"{pod.title} ended: {pod.ended}")
                 self._events.append(Event(time.time(), "load_worker_died", f"{pod.name} ({pod.ended})"))
+        now_s = time.monotonic()
+        self._troubled_since = troubled_since(self._troubled_since, seen.values(), now_s)
+        self._given_up = given_up(seen.values(), self._troubled_since, now_s)
         self._pods = seen
 
-    # Asking and telling.
+    # Asking and telling. A pod that does not run, as last seen, has nothing to say.
+
+    def _runs(self, index: int) -> bool:
+        pod = self._pods.get(index)
+        return pod is not None and pod.runs
 
     def _ask(self, index: int, question: str, method: str = "GET") -> bytes | None:
-        """The answer of a pod that runs; None where it has none yet. Raises ClusterUnreachable."""
+        """The answer of a pod that runs; None where it has none yet. Raises ClusterUnreachable, RejectedError."""
         pod = self._pods.get(index)
         if self._site is None or pod is None or not pod.runs:
             return None
@@ -217,10 +236,10 @@ class JobLoad(Load):
         """Tell the master, again until it was heard; whether it was."""
         deadline_s = time.monotonic() + patience_s
         while True:
-            with contextlib.suppress(ClusterUnreachable):
+            with contextlib.suppress(*_UNHEARD):
                 if self._ask(MASTER, order, "POST") is not None:
                     return True
-            if time.monotonic() >= deadline_s or MASTER in self._ended:
+            if time.monotonic() >= deadline_s or not self._runs(MASTER):
                 return False
             time.sleep(0.2)
 
@@ -230,8 +249,8 @@ class JobLoad(Load):
         rows = self._rows_of(index, patience_s)
         with path.open("wb") as file:
             deadline_s = time.monotonic() + LOG_S
-            while index not in self._ended and time.monotonic() < deadline_s:
-                with contextlib.suppress(ClusterUnreachable, OSError, EOFError, zlib.error):
+            while self._runs(index) and time.monotonic() < deadline_s:
+                with contextlib.suppress(*_UNHEARD, OSError, EOFError, zlib.error):
                     packed = self._ask(index, f"log?from={file.tell()}")
                     part = None if packed is None else gzip.decompress(packed)
                     if part == b"":
@@ -246,8 +265,8 @@ class JobLoad(Load):
     def _rows_of(self, index: int, patience_s: float) -> int | None:
         """How many rows a worker's log has, once it has ended; None where it does not say."""
         deadline_s = time.monotonic() + patience_s
-        while index not in self._ended and time.monotonic() < deadline_s:
-            with contextlib.suppress(ClusterUnreachable, ValueError):
+        while self._runs(index) and time.monotonic() < deadline_s:
+            with contextlib.suppress(*_UNHEARD, ValueError):
                 state = json.loads(self._ask(index, "state") or b"{}")
                 if state.get("ended"):
                     return int(state["rows"])

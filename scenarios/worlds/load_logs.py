@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +16,16 @@ from scenarios.worlds.objects import LOAD, LOAD_MASTER, Object
 MASTER = -1
 """The master's place among the workers' indexes."""
 _INDEX = "batch.kubernetes.io/job-completion-index"
-_HOPELESS = {
-    "ErrImagePull",
-    "ImagePullBackOff",
-    "InvalidImageName",
-    "ErrImageNeverPull",
-    "CreateContainerConfigError",
+TROUBLE_S = 60.0
+"""So long the kubelet may try again, waiting 10, 20, 40 s between: a registry may be away for a moment."""
+_PATIENCE_S = {
+    "ErrImagePull": TROUBLE_S,
+    "ImagePullBackOff": TROUBLE_S,
+    "CreateContainerConfigError": TROUBLE_S,
+    "InvalidImageName": 0.0,
+    "ErrImageNeverPull": 0.0,
 }
+"""For what a pod may be in trouble so long; anything else it may wait for as long as the run does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ class LoadPod:
     runs: bool
     ended: str = ""  # why, once it did
     waits: str = ""  # for what, while it does not run yet
-    hopeless: bool = False  # what it waits for does not come by itself
+    patience_s: float = math.inf  # how long that may last
 
     @property
     def title(self) -> str:
@@ -52,6 +56,28 @@ class WorkerLog:
 def load_pods(pods: Sequence[Object]) -> list[LoadPod]:
     """The load's pods among others."""
     return [pod for raw in pods if (pod := _load_pod(raw)) is not None]
+
+
+def troubled_since(before: Mapping[int, float], pods: Iterable[LoadPod], now_s: float) -> Mapping[int, float]:
+    """Since when each pod has had trouble to start, by index; `before`: the same at the last look.
+
+    One that the kubelet tries anew is still in trouble, until it runs or has ended.
+    """
+    return {
+        pod.index: before.get(pod.index, now_s)
+        for pod in pods
+        if not pod.runs and not pod.ended and (pod.index in before or pod.patience_s < math.inf)
+    }
+
+
+def given_up(pods: Iterable[LoadPod], since_s: Mapping[int, float], now_s: float) -> str:
+    """Of the first pod whose trouble to start has lasted for too long, a line that says so; else empty."""
+    for pod in pods:
+        lasts_s = now_s - since_s.get(pod.index, now_s)
+        if lasts_s >= pod.patience_s:
+            tried = f" (tried for {lasts_s:.0f} s)" if pod.patience_s else ""
+            return f"{pod.title} cannot start{tried}: {pod.waits}"
+    return ""
 
 
 def doubts(logs: Mapping[int, WorkerLog], behaviour: Behaviour, ended: Mapping[int, str]) -> list[str]:
@@ -92,7 +118,8 @@ def _load_pod(raw: Object) -> LoadPod | None:
     waiting = state.get("waiting") or {}
     waits = _waits(status, waiting) if phase == "Pending" and not ended else ""
     runs = "running" in state and not ended
-    return LoadPod(index, meta["name"], runs, ended, waits, waiting.get("reason") in _HOPELESS)
+    patience_s = _PATIENCE_S.get(waiting.get("reason", ""), math.inf) if waits else math.inf
+    return LoadPod(index, meta["name"], runs, ended, waits, patience_s)
 
 
 def _ended(status: Mapping[str, Any], terminated: Mapping[str, Any]) -> str:

@@ -23,7 +23,6 @@ from deployer.clusters.local.journal import EVENTS, PODS
 from deployer.draining import DrainSettings
 from deployer.fleet import Count, Fleet, Kind, Limits, PodState, Release
 from deployer.process import Config as DeployerConfig
-from deployer.requests import previous_release
 from deployer.strategies.registry import AnyStrategy
 from scenarios.assemble import read_lines
 from scenarios.errors import OutOfReach, UserMistake
@@ -103,13 +102,8 @@ class LocalWorld:
         return self._last
 
     def request(self, release: Release, kind: Kind) -> int:
-        """As in RealWorld; a rollback without a release goes back to the one that served before."""
-        number = self._running.cluster.request(release or previous_release(self.observe()) or "", kind)
-        with contextlib.suppress(
-            ClusterUnreachable
-        ):  # so that it is known even if nothing answers from now on
-            self.observe()
-        return number
+        """As in RealWorld."""
+        return self._running.cluster.request(release, kind)
 
     def inject(self, kind: str, target: str, duration_s: float) -> Sequence[Event]:
         """As in RealWorld: every fault. Raises ClusterUnreachable where one needs the API server."""

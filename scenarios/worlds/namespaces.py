@@ -21,6 +21,8 @@ EXEC_S = 10.0
 KILL = ["sh", "-c", "kill -9 -1"]  # all that its user may end in the pod, which is the server
 KILL_AFTER_S = 2
 """Grace of pods that are not terminating yet, in whole seconds."""
+SLACK_S = 1.0
+"""So long after its grace a pod may still be listed."""
 
 
 def create(api: Api, namespace: Object) -> None:
@@ -36,21 +38,23 @@ def remove(api: Api, name: str, patience_s: float, say: Callable[[str], None]) -
     """Delete a namespace and wait until it is gone; False where something of it is left after `patience_s`.
 
     First the pods with a long grace end: Kubernetes looks again at a namespace with pods in it only after half
-    of their grace. That cannot be shortened once it has begun, and a pod that is removed by force runs on unseen,
-    so terminating gateways are asked to quit. A cluster that does not answer is tried again.
+    of their grace. That cannot be shortened once it has begun (the API server says that it is, and the node does
+    not do it), and a pod that is removed by force runs on unseen, so gateways that still have time, or take more
+    than they were given, are asked to quit. A cluster that does not answer is tried again.
     """
     deadline_s = time.monotonic() + patience_s
     asked: set[str] = set()
-    stopping = False
+    stopped_s: float | None = None
     with ThreadPoolExecutor(16, thread_name_prefix="quit") as pool:
         while True:
             try:
-                if not stopping:
+                if stopped_s is None:
                     _stop_all(api, name)
-                    stopping = True
+                    stopped_s = time.monotonic()
                 pods = _pods(api, name)
-                leaving = [pod["metadata"]["name"] for pod in pods if _to_be_asked(pod, asked)]
-                asked.update(leaving)
+                late = time.monotonic() >= stopped_s + KILL_AFTER_S + SLACK_S
+                leaving = {pod["metadata"]["name"] for pod in pods if _to_be_asked(pod, late)} - asked
+                asked |= leaving
                 for pod in leaving:
                     pool.submit(_quit, api, name, pod)
                 if not any(map(_is_patient, pods)) and _delete(api, name):
@@ -132,11 +136,11 @@ def _is_patient(pod: Object) -> bool:
     return (pod["metadata"].get("deletionGracePeriodSeconds") or 0) > KILL_AFTER_S
 
 
-def _to_be_asked(pod: Object, asked: set[str]) -> bool:
-    """Terminating with a grace that is worth a question, and not asked yet; others would only start again."""
+def _to_be_asked(pod: Object, late: bool) -> bool:
+    """Terminating, with a grace that is worth a question or is over; others would only start again."""
     meta = pod["metadata"]
     ours = (meta.get("labels") or {}).get("app") == GATEWAY
-    return ours and _is_patient(pod) and meta["name"] not in asked
+    return ours and (_is_patient(pod) or (late and "deletionTimestamp" in meta))
 
 
 def _quit(api: Api, namespace: str, pod: str) -> None:

@@ -62,6 +62,17 @@ def wait_until(condition, timeout_s: float = 60.0) -> None:
         time.sleep(0.05)
 
 
+def wait_for_phase(process: subprocess.Popen[str], words: str) -> None:
+    """Read what it says until these words are said."""
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        if words in line:
+            return
+        said.append(line)
+    raise AssertionError(f"it never said {words!r}, but {''.join(said)}")
+
+
 @pytest.fixture
 def out(tmp_path: Path) -> Iterator[Path]:
     """Where runs go; nothing that belongs to one may be left after the test."""

@@ -13,19 +13,9 @@ import polars as pl
 import pytest
 
 from scenarios.record import read_record
-from tests.end_to_end.conftest import finish, processes_of, run, start, wait_until
+from tests.end_to_end.conftest import finish, processes_of, run, start, wait_for_phase, wait_until
 
 pytestmark = pytest.mark.end_to_end
-
-
-def wait_for_phase(process: subprocess.Popen[str], words: str) -> None:
-    assert process.stderr is not None
-    said = []
-    for line in process.stderr:
-        if words in line:
-            return
-        said.append(line)
-    raise AssertionError(f"it never said {words!r}, but {''.join(said)}")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import signal
 from contextlib import closing
 
 import polars as pl
@@ -25,13 +25,13 @@ SETTINGS = {
     "users.session": "forever",
     "server.on_deselected": "pace",
     "server.pace_per_s": "10",
-    "duration": "40s",
+    "duration": "10m",  # it is ended before
 }
 
 
 def test_a_pod_hears_of_its_label_alone_and_of_its_end(on_kind, tmp_path):
     words = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
-    process = start("run", "tiny", "--strategy", "rainbow", *words, "--world", "kind", "--json", out=tmp_path)
+    process = start("run", "tiny", "--strategy", "rainbow", *words, "--world", "kind", out=tmp_path)
     with closing(on_kind.connect()) as api:
         wait_until(lambda: namespaces_of(on_kind, tmp_path), PATIENCE_S)
         (namespace,) = namespaces_of(on_kind, tmp_path)
@@ -64,9 +64,12 @@ def test_a_pod_hears_of_its_label_alone_and_of_its_end(on_kind, tmp_path):
         wait_until(lambda: open_connections(other) > open_connections(chosen))
         api.merge(f"{pods}/{chosen}", {"metadata": {"labels": {DESELECTED_LABEL: None}}})
         wait_until(lambda: told(chosen) == "", PATIENCE_S)
-    code, printed, err = finish(process)
-    assert code == 0, err
-    record = read_record(json.loads(printed)["run_dir"])
+        wait_until(lambda: sum(map(open_connections, (chosen, other))) == 20)
+    process.send_signal(signal.SIGINT)
+    code, _, err = finish(process)
+    assert code == 130, err
+    (folder,) = (path for path in tmp_path.iterdir() if (path / "run.json").exists())
+    record = read_record(folder)
     asked = record.connections.filter(pl.col("close_code") == 1012)
     assert set(asked["pod"]) == {chosen}
     assert record.connections.filter(pl.col("t_close_s").is_null()).height == 20  # all of them are back

@@ -8,6 +8,9 @@ from scenarios.errors import OutOfReach, UserMistake
 from scenarios.worlds import kind
 from scenarios.worlds.grounds import OnAny, Where
 
+PORTS = ",".join(
+    f'"{port}/tcp":[{{"HostIp":"127.0.0.1","HostPort":"4{port}"}}]' for port in range(30080, 30088)
+)
 DOCKER = '#!/bin/sh\ncase "$1" in\n  version) echo 20;;\n%s\nesac\n'
 
 
@@ -84,19 +87,31 @@ def test_a_cluster_that_is_not_ours_is_said_to_be_in_the_way(tools):
 
 
 def test_a_cluster_that_does_not_answer_is_said_so_with_the_way_out(tools, monkeypatch):
-    ports = ",".join(
-        f'"{port}/tcp":[{{"HostIp":"127.0.0.1","HostPort":"4{port}"}}]' for port in range(30080, 30088)
-    )
     monkeypatch.setattr(kind, "ANSWER_S", 1.0)
+    monkeypatch.setattr(kind, "BUSY_S", 1.0)
     tools(
         docker=DOCKER
-        % f"  ps) echo control-plane x-control-plane running;;\n  inspect) echo '{{{ports}}}';;\n"
+        % f"  ps) echo control-plane x-control-plane running;;\n  inspect) echo '{{{PORTS}}}';;\n"
         "  exec) echo 'connection refused' >&2; exit 1;;",
         kind="#!/bin/sh\necho kubeconfig\n",
     )
     with pytest.raises(OutOfReach, match=r"exists and does not answer \(.*connection refused.*--recreate"):
         kind.ensure("x", None, False, silent)
     assert kind.existing("x") is None
+
+
+@pytest.mark.parametrize(("state", "found"), [("running", True), ("paused", False)])
+def test_a_cluster_that_is_busy_for_a_moment_is_there_and_one_that_sleeps_is_not(
+    tools, tmp_path, state, found
+):
+    asked = tmp_path / "asked"
+    tools(
+        docker=DOCKER
+        % f"  ps) echo control-plane x-control-plane {state};;\n  inspect) echo '{{{PORTS}}}';;\n"
+        f"  exec) [ -e {asked} ] && echo True || {{ touch {asked}; echo 'too busy' >&2; exit 1; }};;",
+        kind="#!/bin/sh\necho kubeconfig\n",
+    )
+    assert (kind.existing("x") is not None) == found
 
 
 def test_an_images_name_changes_with_any_file_but_not_with_bytecode(tmp_path):

@@ -15,7 +15,7 @@ from loadgen.behaviour.attempts import Attempt, ClosedBy, Reason
 from loadgen.behaviour.settings import Behaviour
 from loadgen.connection_log import ConnectionLog
 from scenarios.errors import OutOfReach
-from scenarios.worlds import Front, load_job
+from scenarios.worlds import Front, load_job, load_logs
 from scenarios.worlds.load_job import JobLoad, Site
 
 FRONT = Front("chat", 5280)
@@ -47,7 +47,9 @@ class StandIn:
 
     def __init__(self, folder: Path) -> None:
         self.made, self.orders, self.failures = [], [], 0
+        self.trouble: Exception = ClusterUnreachable("away")
         self.gone: set[str] = set()
+        self.waiting: dict[str, str] = {}  # pods that do not run yet, and for what they wait
         self.told_rows = 1
         self.refuses = False
         self.logs = {}
@@ -69,12 +71,15 @@ class StandIn:
         labels = {"app": app, "batch.kubernetes.io/job-completion-index": index}
         ended = {"phase": "Failed", "containerStatuses": [{"state": {"terminated": {"reason": "OOMKilled"}}}]}
         runs = {"phase": "Running", "containerStatuses": [{"state": {"running": {}}}]}
+        if name in self.waiting:
+            state = {"waiting": {"reason": self.waiting[name], "message": "registry away"}}
+            runs = {"phase": "Pending", "containerStatuses": [{"state": state}]}
         return {"metadata": {"name": name, "labels": labels}, "status": ended if name in self.gone else runs}
 
     def ask_pod(self, namespace, pod, port, target, method, timeout_s):
         if self.failures:
             self.failures -= 1
-            raise ClusterUnreachable("away")
+            raise self.trouble
         question, _, at = target.partition("?from=")
         if method == "POST":
             self.orders.append(target)
@@ -119,12 +124,14 @@ def until(condition):
     raise AssertionError("it did not happen in time")
 
 
-def test_users_are_told_of_time_zero_and_their_logs_are_fetched_in_parts(load, api):
+@pytest.mark.parametrize("trouble", [ClusterUnreachable("away"), RejectedError("no credentials")])
+def test_users_are_told_of_time_zero_and_their_logs_are_fetched_in_parts(load, api, trouble):
+    api.trouble = trouble
     load.start(FRONT)
     assert api.made == ["ConfigMap", "Service", "Job", "Job"]
     until(lambda: load.all_online)
     assert load.latest == {"online": 2}
-    api.failures = 2  # the API server is away for a moment
+    api.failures = 2  # the API server is away for a moment, or whoever gives us our credentials
     load.zero(12.5)
     load.stop(2.0)
     assert api.orders == ["zero?at=12.5", "end"]
@@ -153,6 +160,32 @@ def test_a_worker_that_dies_before_time_zero_ends_the_run(load, api):
     api.gone.add("load-0")
     until(lambda: load.exit_code is not None)
     assert load.last_words() == "load worker 0 ended: OOMKilled"
+
+
+def test_a_pod_whose_image_comes_at_a_second_try_costs_the_run_nothing(load, api):
+    api.waiting["load-1"] = "ErrImagePull"
+    load.start(FRONT)
+    until(lambda: "waits: ErrImagePull" in (load.log.read_text() if load.log.exists() else ""))
+    assert load.exit_code is None
+    until(lambda: load.last_words() == "load worker 1 waits: ErrImagePull registry away")
+    api.waiting.clear()
+    until(lambda: load.all_online)
+    load.stop(2.0)
+    assert [each["user"] for each in load.rows()] == ["u0-0", "u1-0"]
+    assert (list(load.notes), list(load.events), load.exit_code) == ([], [], None)
+
+
+def test_a_pod_whose_image_never_comes_ends_the_run_with_its_reason_and_is_not_waited_for(
+    load, api, monkeypatch
+):
+    monkeypatch.setitem(load_logs._PATIENCE_S, "ErrImagePull", 0.05)
+    api.waiting["load-1"] = "ErrImagePull"
+    load.start(FRONT)
+    until(lambda: load.exit_code is not None)
+    assert load.last_words() == "load worker 1 cannot start (tried for 0 s): ErrImagePull registry away"
+    monkeypatch.setattr(load_job.time, "sleep", lambda _: pytest.fail("it waits for who never ran"))
+    load.stop()
+    assert [each["user"] for each in load.rows()] == ["u0-0"]
 
 
 def test_a_log_with_fewer_rows_than_were_written_is_said_and_kept(load, api):

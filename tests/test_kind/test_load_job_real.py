@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import time
 from contextlib import closing
-from pathlib import Path
 
 import polars as pl
 import pytest
 
+from scenarios.record import read_record
 from scenarios.worlds.load_logs import load_pods
-from tests.end_to_end.conftest import finish, run, start, wait_until
+from tests.end_to_end.conftest import finish, run, start, wait_for_phase
+from tests.test_kind.helpers import namespaces_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.end_to_end]
 
@@ -54,27 +53,19 @@ def test_recreate_does_to_users_on_workers_what_it_does_to_those_on_this_machine
 
 @pytest.mark.long
 def test_a_run_goes_on_without_a_worker_that_died_and_says_so(on_kind, tmp_path):
-    process = start("run", "tiny", "--set", "duration=40s", *TWO, "--json", out=tmp_path)
+    process = start("run", "tiny", "--set", "duration=40s", *TWO, "--no-repeat", out=tmp_path)
     with closing(on_kind.connect()) as api:
-
-        def worker():
-            found = api.call("GET", "/api/v1/pods", query={"labelSelector": "app=load"})["items"]
-            running = [pod for pod in load_pods(found) if pod.runs and pod.index == 1]
-            return next(
-                (p["metadata"] for p in found if running and p["metadata"]["name"] == running[0].name), None
-            )
-
-        wait_until(worker, 120.0)
-        time.sleep(20.0)  # time zero is over
-        meta = worker()
-        path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}"
-        api.call("DELETE", path, {"gracePeriodSeconds": 0})
-    code, told, err = finish(process)
+        wait_for_phase(process, "measuring")
+        (namespace,) = namespaces_of(on_kind, tmp_path)
+        pods = f"/api/v1/namespaces/{namespace}/pods"
+        (worker,) = (pod.name for pod in load_pods(api.call("GET", pods)["items"]) if pod.index == 1)
+        api.call("DELETE", f"{pods}/{worker}", {"gracePeriodSeconds": 0})
+    code, _, err = finish(process)
     assert code == 0, err
-    summary = json.loads(told)
-    assert places(connections(summary)) == {f"u{place}" for place in range(10)}
-    events = pl.read_parquet(f"{summary['run_dir']}/events.parquet")
-    assert "load_worker_died" in set(events["kind"])
-    notes = " ".join(json.loads(Path(summary["run_dir"], "run.json").read_text())["notes"])
+    (folder,) = (path for path in tmp_path.iterdir() if (path / "run.json").exists())
+    record = read_record(folder)
+    assert places(record.connections) == {f"u{place}" for place in range(10)}
+    assert "load_worker_died" in set(record.events["kind"])
+    notes = " ".join(record.run["notes"])
     assert "Load worker 1 ended early" in notes
     assert "places 10 to 19" in notes

@@ -46,7 +46,7 @@ def staged(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[
         else:
             from tests.worlds.kind_stage import KindStage
 
-            stage = KindStage(Play(**play), request.getfixturevalue("cluster"), str(tmp_path))
+            stage = KindStage(Play(**play), request.getfixturevalue("cluster"))
         stages.callback(stage.close)
         return stage
 
