@@ -19,6 +19,8 @@ DRAINED_AT = PREFIX + "drained-at"
 """On a slot: Unix seconds when it was found drained; nobody comes after that, so it is not asked anew."""
 NOTIFIED = PREFIX + "notified"
 """The pods that were told of their deselection, by name with spaces between."""
+AGAIN = "?"
+"""After a name in NOTIFIED: it may not have heard, and is to be told once more."""
 BEGUN_AT = PREFIX + "begun-at"
 """Unix seconds at which the deployer last asked it for another release or more pods: the roll-out's
 beginning, of which Kubernetes' own time of progress tells only once its controller has taken it up."""

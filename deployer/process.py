@@ -109,9 +109,11 @@ def _cluster(config: Config) -> LocalCluster | KubernetesCluster:
 
     assert config.kubernetes is not None
     try:
-        return target.read(config.kubernetes).connect()
+        cluster = target.read(config.kubernetes).connect()
     except ValueError as error:
         raise ConfigError(f"kubernetes: {error}") from None
+    cluster.tell = _tell
+    return cluster
 
 
 class _Ended(BaseException):

@@ -318,13 +318,14 @@ def _where(service: str, namespace: str | None, context: str | None) -> Where:
 def _one_line_errors() -> Iterator[None]:
     from deployer.clusters import ClusterUnreachable
     from deployer.clusters.controlplane.objects import RejectedError
+    from deployer.clusters.kubernetes.api import NoClusterError
     from deployer.draining.policies import DrainError
     from deployer.own.settings import OwnError
     from deployer.strategies import StrategyError
 
     try:
         yield
-    except ClusterUnreachable as error:
+    except (ClusterUnreachable, NoClusterError) as error:
         raise OutOfReach(str(error)) from None
     except (RejectedError, OwnError, StrategyError, DrainError) as error:
         raise UserMistake(str(error)) from None
@@ -375,9 +376,7 @@ def _drain(
         try:
             parsed = yaml.safe_load(policy)
         except yaml.YAMLError:
-            raise UserMistake(
-                f"--policy {policy}: write it as empty, manual, 'few: 5' or 'after: 24h'"
-            ) from None
+            raise UserMistake(f"--policy {policy}: write empty, manual, 'few: 5' or 'after: 24h'") from None
         if isinstance(parsed, dict) and "after" in parsed:
             parsed = {"after": _duration("--policy after", parsed["after"])}
         found["policy"] = parsed

@@ -58,6 +58,7 @@ class Session:
         self.tell: Tell = lambda line: None
         """Hears, a line each, what was done or could not be done beyond what the journal tells."""
         self._told: set[str] = set()
+        self.cluster.tell = self._tell_once
         self._me = identity()
         self._seen_lease: Lease | None = None
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 from deployer.actions import Action, Annotate, NotifyDeselected
 from deployer.draining.memory import time_of
 from deployer.fleet import DESELECTED_AT, Decision, Deployment, Fleet, PodState
-from deployer.marks import NOTIFIED, is_wanted
+from deployer.marks import AGAIN, NOTIFIED, is_wanted
 from deployer.strategies.leaving import Leave, shrunk
 from deployer.strategies.rainbow import Rainbow
 
@@ -65,7 +65,7 @@ def _told(fleet: Fleet, deployment: Deployment) -> tuple[Action, ...]:
 
 def _told_back(fleet: Fleet, deployment: Deployment) -> tuple[Action, ...]:
     """The hook taken back, for the pods that were told."""
-    told = deployment.annotations.get(NOTIFIED, "").split()
+    told = [name.removesuffix(AGAIN) for name in deployment.annotations.get(NOTIFIED, "").split()]
     there = {p.name for p in fleet.pods_of(deployment.name) if p.state is not PodState.TERMINATING}
     if not told:
         return ()

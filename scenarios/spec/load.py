@@ -35,6 +35,8 @@ def load(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Spec:
     where = str(name_or_path)
     text, folder = _read(where)
     data = read_yaml(text, where)
+    if data is None:
+        raise SpecError(f"{where} is empty; a scenario begins with the keys name, duration and users")
     if not isinstance(data, Mapping):
         raise SpecError(
             f"{where}: a scenario is a mapping with name, duration, users …; this is {_short(data)}"

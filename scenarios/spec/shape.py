@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from scenarios.record import Level
 from scenarios.spec.base import Part, nearest
@@ -18,6 +18,9 @@ from scenarios.spec.releases import releases
 from scenarios.spec.units import Duration, duration_text
 from scenarios.spec.users import PositiveDuration, Users
 from scenarios.thresholds import METRICS
+
+LONGEST_S = 3650 * 86_400.0
+"""Of a run: no plan for a service looks further ahead, and a simulation must come to an end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,15 @@ class Bound(Part):
         return self
 
 
+def _not_too_long(duration_s: float) -> float:
+    if duration_s > LONGEST_S:
+        longest = duration_text(LONGEST_S)
+        raise ValueError(
+            f"{duration_text(duration_s)} is longer than {longest}, ten years; give a shorter one"
+        )
+    return duration_s
+
+
 def _listed(value: Any) -> Any:
     """One mapping stands for a list of it."""
     return [value] if isinstance(value, Mapping) else value
@@ -58,7 +70,9 @@ class Spec(Part):
         pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60, description="part of the run folder's name"
     )
     description: str = Field(default="", description="what it shows, in a sentence")
-    duration: PositiveDuration = Field(description="of the run, from time zero")
+    duration: Annotated[PositiveDuration, AfterValidator(_not_too_long)] = Field(
+        description="of the run, from time zero; 3650d at most"
+    )
     warm_up: Duration = Field(default=0.0, description="from time zero; in no metric")
     compress: float = Field(
         default=1.0, ge=1, description="real worlds: how many times as fast the scenario is lived through"

@@ -66,6 +66,8 @@ class Server:
         self.calls = []  # (method, path)
         self.open = {}  # pod → its connections; absent: none
         self.starting = set()  # images whose pods get ready only by `ready`
+        self.answers = lambda pod, target, method: None  # (status, body) in place of a pod's count
+        self.told = []  # (method, target, pod) of all that pods were asked but GET
         self.before = lambda method, path: None  # called ahead of each request
 
     # What a test does.
@@ -161,7 +163,10 @@ class Server:
 
     def ask_pod(self, namespace, pod, port, target, method, timeout_s):
         self._ask(method, f"{PODS}/{pod}")
-        return 200, str(self.open.get(pod, 0)).encode()
+        if method != "GET":
+            self.told.append((method, target, pod))
+        answer = self.answers(pod, target, method)
+        return answer or (200, str(self.open.get(pod, 0)).encode())
 
     def _ask(self, method, path):
         self.calls.append((method, path))

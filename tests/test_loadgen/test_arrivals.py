@@ -108,6 +108,39 @@ def test_a_file_that_is_none_is_refused_with_its_line(content: str, says: str, t
         read_sessions(path)
 
 
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"\x89PNG\r\n\x1a\n\x00", ":1: byte 0x89 is no UTF-8 text"),
+        (b"seconds\n3\n4\xff\n", ":3: byte 0xff is no UTF-8 text"),
+        (b"\x00\x01\x02\n\x03\x04\n", ":1: byte 0x00 is no text"),
+        (b"3\n4\n" + b"x" * 5000 + b"\n", ":3: 'xxxx"),
+        (b'3\n"' + b"4" * 200_000 + b'"\n', ":2: a cell of more than 131072 characters"),
+    ],
+    ids=["a picture", "another encoding", "zero bytes", "a long cell", "an open quote"],
+)
+def test_what_is_no_csv_is_refused_with_its_line_and_what_was_expected(
+    content: bytes, says: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "measured.csv"
+    path.write_bytes(content)
+    for read in (read_sessions, read_trace):
+        with pytest.raises(BadSettingError) as error:
+            read(path)
+        said = str(error.value)
+        assert said.startswith(f"{path}{says}")
+        assert "seconds" in said
+        assert len(said) < len(str(path)) + 200
+        assert "\n" not in said
+        assert "codec" not in said
+
+
+def test_a_spreadsheets_byte_order_mark_is_no_part_of_the_first_number(tmp_path: Path) -> None:
+    path = tmp_path / "measured.csv"
+    path.write_bytes(b"\xef\xbb\xbf3\n4\n")
+    assert read_sessions(path).lengths_s == (3.0, 4.0)
+
+
 def test_a_missing_file_is_refused_with_its_name(tmp_path: Path) -> None:
     with pytest.raises(BadSettingError, match=r"gone\.csv cannot be read"):
         read_trace(tmp_path / "gone.csv")

@@ -27,6 +27,8 @@ from tests.test_scenarios.specs import refusal
         ("duration=95", "duration: 95 has no unit; write 95s"),
         ("duration=1:30", "duration: '1:30' is no duration"),
         ("duration=0s", "duration: 0s must be above 0"),
+        ("duration=999999999h", "duration: 999999999h is longer than 3650d, ten years; give a shorter one"),
+        ("duration=3651d", "duration: 3651d is longer than 3650d"),
         ("users.count=-1", "users.count: -1 must be at least 0"),
         ("users.count=5.5", "users.count: 5.5 is not a whole number"),
         ("users.count='7'", "users.count: 7 is not a whole number"),
@@ -109,6 +111,18 @@ def test_all_problems_are_told_at_once() -> None:
 def test_a_missing_key_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("name: a")
     assert refusal(scenario=tmp_path / "a.yaml").endswith("a.yaml: duration: is missing; users: is missing")
+
+
+@pytest.mark.parametrize("text", ["", "\n  \n", "# to be written\n", "---\n"])
+def test_an_empty_file_is_called_empty_and_told_how_a_scenario_begins(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(text)
+    said = refusal(scenario=tmp_path / "a.yaml")
+    assert said.endswith("a.yaml is empty; a scenario begins with the keys name, duration and users")
+    assert said == refusal("users.count=5", scenario=tmp_path / "a.yaml")
+
+
+def test_ten_years_are_not_too_long() -> None:
+    assert load("quick", ["duration=3650d"]).duration == 3650 * 86_400
 
 
 def test_what_is_not_built_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from urllib.parse import quote, urlencode
 import kubernetes.client
 import kubernetes.config
 import urllib3
+import yaml
 from kubernetes.config.config_exception import ConfigException
 
 from deployer.clusters import ClusterUnreachable
@@ -44,6 +45,8 @@ POOL = 64
 
 
 _config: Any = kubernetes.config  # it has no types
+_UNUSABLE = (ConfigException, OSError, ValueError, TypeError, AttributeError, KeyError, yaml.YAMLError)
+"""What reading a kubeconfig raises: the official client takes whatever is in the file for one."""
 
 
 class NotFoundError(Exception):
@@ -66,6 +69,10 @@ class BusyError(ClusterUnreachable):
         self.retry_after_s = retry_after_s
 
 
+class NoClusterError(RejectedError):
+    """No kubeconfig that can be used, or no such context in it, and no pod around us."""
+
+
 class Api:
     """Requests to one API server; every method may be called from any thread.
 
@@ -86,7 +93,7 @@ class Api:
     def connect(cls, context: str | None = None, kubeconfig: str | None = None) -> Api:
         """From a kubeconfig's context (None: its current one), or, where there is none, from within a pod.
 
-        Raises RejectedError where neither is there or the context is unknown.
+        Raises NoClusterError where neither is there, the kubeconfig cannot be used or the context is unknown.
         """
         configuration = kubernetes.client.Configuration()
         configuration.retries = False
@@ -94,17 +101,17 @@ class Api:
         try:
             _config.load_kube_config(kubeconfig, context, client_configuration=configuration)
             name, namespace = _context(kubeconfig, context)
-        except (ConfigException, OSError, ValueError, TypeError) as error:
+        except _UNUSABLE as error:
             if context is not None or kubeconfig is not None:
-                raise RejectedError(
+                raise NoClusterError(
                     f"context {context or '(current)'!s} of {kubeconfig or 'the kubeconfig'}: "
-                    f"{_line(error)}; `kubectl config get-contexts` lists what there is"
+                    f"{_why_unusable(error)}; `kubectl config get-contexts` lists what there is"
                 ) from None
             try:
                 _config.load_incluster_config(client_configuration=configuration)
             except ConfigException:
-                raise RejectedError(
-                    f"no cluster: no kubeconfig ({_line(error)}) and not within a pod; set KUBECONFIG, "
+                raise NoClusterError(
+                    f"no cluster: no kubeconfig ({_why_unusable(error)}) and not within a pod; set KUBECONFIG, "
                     "or make a cluster with `kind create cluster`"
                 ) from None
             name, namespace = "in-cluster", _own_namespace()
@@ -306,7 +313,7 @@ class Api:
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise self._unreachable(f"{method} {path}", error) from error
         except ConfigException as error:
-            raise RejectedError(f"cluster {self.name}: credentials: {_line(error)}") from error
+            raise NoClusterError(f"cluster {self.name}: credentials: {_line(error)}") from error
 
     def _unreachable(self, what: str, error: object) -> ClusterUnreachable:
         return ClusterUnreachable(f"cluster {self.name}: {what}: {_line(error) or 'no answer'}")
@@ -365,6 +372,12 @@ def _message(body: bytes) -> str:
 
 def _line(error: object) -> str:
     return " ".join(str(error).split())[:400]
+
+
+def _why_unusable(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}"
+    return _line(error) if isinstance(error, ConfigException) else "the file is no kubeconfig in YAML"
 
 
 def _leading_int(text: str) -> int:

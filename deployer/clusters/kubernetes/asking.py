@@ -34,9 +34,14 @@ class PodAsker:
         """Each pod's connections; None where they are unknown."""
         return self._each(dict.fromkeys(pods), lambda pod: self._count(pod, counting))
 
-    def tell(self, pods: Iterable[str], port: int, target: str, method: str = "POST") -> None:
-        """Tell pods something; one that cannot be told may be gone already."""
-        self._each(pods, lambda pod: self._api.ask_pod(self._namespace, pod, port, target, method, TIMEOUT_S))
+    def tell(
+        self, pods: Iterable[str], port: int, target: str, method: str = "POST"
+    ) -> dict[str, tuple[int, bytes] | None]:
+        """Tell pods something: each one's status and body, None without an answer; it may be gone already."""
+        return self._each(
+            dict.fromkeys(pods),
+            lambda pod: self._api.ask_pod(self._namespace, pod, port, target, method, TIMEOUT_S),
+        )
 
     def _count(self, pod: str, counting: Counting) -> Count | None:
         if counting.kind == "tcp":

@@ -41,8 +41,10 @@ from deployer.clusters.kubernetes.app import (
 from deployer.clusters.kubernetes.asking import PodAsker
 from deployer.clusters.kubernetes.podlog import PodLog, deployment_of
 from deployer.clusters.kubernetes.sending import Sender
+from deployer.clusters.kubernetes.telling import Told
 from deployer.clusters.kubernetes.view import View
 from deployer.fleet import RELEASE_LABEL, SLOT_LABEL, Count, Fleet, Kind, Outcome, Release, Request
+from deployer.marks import NOTIFIED
 
 
 class KubernetesCluster:
@@ -60,6 +62,9 @@ class KubernetesCluster:
         self._view = View(api, app)
         self._send = Sender(api, app, self._view)
         self._pod_asker = PodAsker(api, app.namespace)
+        self.tell: Callable[[str], None] = lambda line: None
+        """Hears, a line each, of pods that cannot be told of their deselection."""
+        self._told = Told(lambda line: self.tell(line))
         self._observed: Object | None = (
             None  # the Service, at the last look: what is done was decided on that
         )
@@ -108,6 +113,8 @@ class KubernetesCluster:
                 for pod, cost in costs.items():
                     self._send.pod(pod, {"metadata": {"annotations": {DELETION_COST: str(cost)}}})
             case Annotate(deployment, key, value):
+                if key == NOTIFIED:
+                    value = self._told.to_note(value, self._annotation(deployment, key))
                 self._patch(deployment, {"metadata": {"annotations": {key: value}}})
             case NotifyDeselected(pods, undo):
                 self._notify(pods, undo)
@@ -290,7 +297,11 @@ class KubernetesCluster:
         for name in names:
             self._send.pod(name, {"metadata": {"labels": {DESELECTED_LABEL: None if undo else "true"}}})
         self._send.check()
-        self._pod_asker.tell(names, hooks.port, hooks.deselected, "DELETE" if undo else "POST")
+        method = "DELETE" if undo else "POST"
+        answers = self._pod_asker.tell(names, hooks.port, hooks.deselected, method)
+        what = f"{method} {hooks.deselected} on port {hooks.port} of Service {self.app.service}"
+        staying = {name for name, pod in self.pods().items() if not pod["metadata"].get("deletionTimestamp")}
+        self._told.take(answers, undo, what, staying)
 
     def _close_connections(self, pods: Iterable[str], per_s: float) -> None:
         hooks = self.app.hooks
@@ -335,6 +346,10 @@ class KubernetesCluster:
         live = {reading.release_of(found) for found in self.deployments().values()}
         needed = {release, *live, *(r.release for r in wanted)}
         return writing.variants_text({**writing.variants_of(service), release: variant}, needed)
+
+    def _annotation(self, deployment: str, key: str) -> str | None:
+        found = self.deployments().get(self._real(deployment))
+        return None if found is None else reading.annotation(found, key)
 
     def _patch(self, deployment: str, patch: Object) -> None:
         self._send.deployment(self._real(deployment), patch)
