@@ -1,37 +1,57 @@
-"""The calendar of sessions' ends: buckets of slots, of which only the present one is put in order."""
+"""The calendar of sessions' ends: buckets of lives, of which only the present one is put in order."""
 
 from __future__ import annotations
 
-import math
-
 from sim.fast.compiled import compiled
-from sim.fast.store import W, calendar, due, following, marks, present, soon, unsorted
+from sim.fast.layout import OVER
+from sim.fast.lives import BITS, BLOCK, IN_A_BLOCK, bucket_ends_s, free_bucket
+from sim.fast.store import W, calendar, fetch_block, lives, marks, present, soon, unsorted
 
 
 @compiled
 def next_end_s(w: W) -> float:
-    """When the next session in the calendar ends, or its next bucket is to be opened."""
+    """When the next session in the calendar ends, or its next bucket is to be opened; the present one is in order."""
     if w.sorted_at < w.sorted_to:
         return float(present(w)[w.sorted_at].t_s)
-    if w.bucket < len(calendar(w)) - 1:
-        return float(w.calendar_s + (w.bucket + 1) * w.bucket_s)
-    return math.inf
+    return bucket_ends_s(w)
 
 
 @compiled
 def open_bucket(w: W) -> None:
-    """The calendar's next bucket, its users in the order of time: scattered by time, then put right."""
+    """The calendar's next bucket."""
+    if w.bucket >= 0:
+        free_bucket(w, w.bucket)
     w.bucket += 1
-    slot = calendar(w)[w.bucket]
-    n = 0
-    while slot >= 0:
-        unsorted(w)[n].t_s = due(w)[slot]
-        unsorted(w)[n].slot = slot
-        marks(w)[n] = 0
-        soon(w, slot)
-        n += 1
-        slot = following(w)[slot]
+    w.in_order = 0
+    put_in_order(w)
+
+
+@compiled
+def put_in_order(w: W) -> None:
+    """The present bucket's lives in the order of time: scattered by time, then put right."""
+    if w.in_order:
+        return
+    w.in_order = 1
     w.sorted_at = 0
+    w.sorted_to = 0
+    if w.bucket < 0:
+        return
+    n = 0
+    last = calendar(w)[w.bucket]
+    block = last >> BITS
+    while block >= 0:
+        fetch_block(w, lives(w)[block * BLOCK].following)
+        for at in range(block * BLOCK + 1, last + 1):
+            slot = lives(w)[at].slot
+            if slot != OVER:
+                unsorted(w)[n].t_s = lives(w)[at].end_s
+                unsorted(w)[n].life = at
+                marks(w)[n] = 0
+                n += 1
+                if slot >= 0:
+                    soon(w, slot)
+        block = lives(w)[block * BLOCK].following
+        last = block * BLOCK + IN_A_BLOCK
     w.sorted_to = n
     start_s = w.calendar_s + w.bucket * w.bucket_s
     per_s = n / w.bucket_s
@@ -43,16 +63,16 @@ def open_bucket(w: W) -> None:
         marks(w)[i] = before - marks(w)[i]
     for i in range(n):
         part = max(min(int((unsorted(w)[i].t_s - start_s) * per_s), n - 1), 0)
-        at = marks(w)[part]
+        to = marks(w)[part]
         marks(w)[part] += 1
-        present(w)[at].t_s = unsorted(w)[i].t_s
-        present(w)[at].slot = unsorted(w)[i].slot
+        present(w)[to].t_s = unsorted(w)[i].t_s
+        present(w)[to].life = unsorted(w)[i].life
     for i in range(1, n):
-        t_s, slot = present(w)[i].t_s, present(w)[i].slot
-        at = i
-        while at > 0 and present(w)[at - 1].t_s > t_s:
-            present(w)[at].t_s = present(w)[at - 1].t_s
-            present(w)[at].slot = present(w)[at - 1].slot
-            at -= 1
-        present(w)[at].t_s = t_s
-        present(w)[at].slot = slot
+        t_s, life = present(w)[i].t_s, present(w)[i].life
+        to = i
+        while to > 0 and present(w)[to - 1].t_s > t_s:
+            present(w)[to].t_s = present(w)[to - 1].t_s
+            present(w)[to].life = present(w)[to - 1].life
+            to -= 1
+        present(w)[to].t_s = t_s
+        present(w)[to].life = life

@@ -1,49 +1,53 @@
-"""The short way through quiet times, which are most of a run: a login is one step, not five events.
+"""The short way through quiet times: as long as no login can fail, no queue has to be kept for any of them.
 
-It may be as long as no other login is on the same CPU or waits for the backend, and nothing else of the loop's
-queues is under way: then all of its times are known when its SYN comes. What it does is then as good as done,
-and what else happens in its few milliseconds (other sessions end, others log in elsewhere) can't change it.
-So `calm` does it at once and remembers it as *passing*. If the world gives an order before it is over, or
-anything comes that the short way does not know, `settle` takes back what has not happened yet and leaves the
-loop the events that it would have had by now: what comes out is the same to the last bit.
+Most of a long run, and most of a storm that its pods can take, is like this: users come, come again and leave,
+and a login takes what its pod's CPU makes it wait, never so long that its client would hang up. Where nobody
+takes the place of who leaves and no pod waits for its last connection's end, even the order of the sessions'
+ends is of no matter: `_pass` goes through them bucket by bucket. If anything comes that the short way does not
+know, the loop gets the events that it would have had by now: what comes out is the same to the last bit.
 """
 
 from __future__ import annotations
 
 import math
 
-import numpy as np
-
-from sim.fast.calendar import next_end_s, open_bucket
+from sim.fast.calendar import next_end_s, open_bucket, put_in_order
 from sim.fast.compiled import compiled
-from sim.fast.draws import uniform
+from sim.fast.flights import catch_up_all, settle
 from sim.fast.layout import (
-    ACCEPTED,
-    ALL_ROWS,
-    ARRIVALS,
-    BACKLOG,
-    CLOSED,
-    LOGINS,
-    NOWHERE,
-    ONLINE,
-    OPENED,
-    TRYING,
-    USER_CLOSES,
-    VACANT,
+    AGAIN,
+    BINS_FULL,
+    CUT_SHORT,
+    DONE,
+    EMPTIED,
+    GROW,
+    IN_FLIGHT,
+    KNOCK,
+    NONE,
+    OVER,
+    RETRY,
+    ROWS_FULL,
+    WAITING,
 )  # fmt: skip
+from sim.fast.lives import (
+    BITS,
+    BLOCK,
+    IN_A_BLOCK,
+    bucket_ends_s,
+    free_bucket,
+)
 from sim.fast.queues import (
+    ahead,
     first,
     first_s,
-    has_room,
     kind_of,
-    last_s,
     length,
     packed,
     pop,
-    push,
     put,
     serial_of,
     slot_of,
+    space,
     take,
     top_s,
 )
@@ -51,247 +55,265 @@ from sim.fast.stages import is_live
 from sim.fast.store import (
     W,
     arrivals,
-    backends,
+    calendar,
+    fetch_block,
+    hosts,
     knocks,
+    lives,
     logins,
-    passing,
-    pods,
+    losses,
     present,
     readies,
     rows,
+    soon,
+    soon_on_top,
     stages,
     timers,
-    tried,
+    turns,
     users,
-    vacant,
 )
-from sim.fast.users import ACCEPT, END, LOGIN, READY, SERVED, add, come, count, gone, session_ends
+from sim.fast.takeoff import cut_short, knocks_at, newcomer, successor
+from sim.fast.users import come, connect, life_ends, lost, next_user, session_ends
 from sim.fast.wheel import timer_s, turn
 
-MOST_PASSING = 128
 ROOM = 512
-"""In every queue, for what `settle` and the events before the loop's next look at the room may put there."""
+"""In every queue, for what `settle` and the events before the next look at the room may put there."""
 MOST_EVENTS = 1 << 20
 A_MOMENT_S = 1e-3
 
 
 @compiled
+def is_quiet(w: W) -> bool:
+    """Whether no login or order to leave is under way, and nobody waits for the whole population."""
+    return bool(
+        stages(w)[0].what == 0
+        and length(logins(w)) == 0
+        and length(readies(w)) == 0
+        and length(turns(w)) == 0
+        and w.paced == 0
+        and w.tell_online == 0
+        and w.emptied < 0
+        and w.zero_s < math.inf
+    )
+
+
+@compiled
 def _budget(w: W) -> int:
-    """How many events there is room for."""
-    free = min(
-        MOST_EVENTS,
-        len(rows(w)) - w.row - ROOM,
-        len(timers(w)) - timers(w)[0].what - w.in_wheel - ROOM,
-        w.free_blocks - ROOM,
+    """How many events there is room for; each may bring one of everything, and one more in flight."""
+    room = (
+        min(
+            len(timers(w)) - timers(w)[0].what - w.in_wheel,
+            w.free_blocks,
+            w.free_lives,
+        )
+        - ROOM
+    )
+    settled = min(
+        min(space(knocks(w)), space(logins(w))),
+        min(space(readies(w)), len(stages(w)) - stages(w)[0].what),
     )
     if w.population == 0:
-        free = min(free, w.free - ROOM)
-    if not (has_room(knocks(w), ROOM) and has_room(logins(w), ROOM) and has_room(readies(w), ROOM)):
-        free = 0
-    if stages(w)[0].what + ROOM >= len(stages(w)):
-        free = 0
-    return int(free)
+        settled = min(settled, w.free)
+    return int(min(room, (settled - ROOM - w.flying) // 2))
 
 
 @compiled
-def _login(w: W, slot: int, t_s: float) -> None:
-    """A SYN comes to an idle pod: all of the login. As `stages` does it, stage by stage."""
-    u = users(w)[slot]
-    p = pods(w)[u.pod]
-    accepted_s = t_s + w.handshake_cpu_s
-    served_s = accepted_s + 2 * w.one_way_s + w.login_cpu_s
-    p.free_s = served_s
-    p.open += 1
-    if length(passing(w)) == 0:
-        w.passed_s = w.limiter_s
-    w.limiter_s = served_s + w.interval_s
-    tried(w)[slot] = u.pod
-    u.stage = ACCEPTED
-    u.connected_s = t_s + w.one_way_s
-    u.open_s = accepted_s + w.one_way_s
-    u.told = 1
-    u.phase = ONLINE
-    u.ready_s = served_s + w.login_rest_s
-    u.failed = 0
-    u.retries = 0
-    u.wait_s = 0.0
-    w.online += 1
-    if w.series:
-        count(w, u.request_s, p.release, ARRIVALS, False)
-        count(w, u.open_s, p.release, OPENED, True)
-        count(w, u.ready_s, p.release, LOGINS, False)
-    put(passing(w), t_s, packed(0, slot, u.serial))
+def _ends(w: W, at: int) -> None:
+    """A session ends whose user nobody follows."""
+    one = lives(w)[at]
+    if one.slot >= 0:
+        session_ends(w, one.slot, one.end_s)
+    else:
+        life_ends(w, at, one.end_s)
 
 
 @compiled
-def _until_passed(w: W) -> None:
-    """Forget the logins that are over."""
-    whole_s = w.handshake_cpu_s + 2 * w.one_way_s + w.login_cpu_s + w.login_rest_s + A_MOMENT_S
-    while length(passing(w)) and first_s(passing(w)) + whole_s <= w.now_s:
-        w.passed_s = first_s(passing(w)) + w.handshake_cpu_s + 2 * w.one_way_s + w.login_cpu_s + w.interval_s
-        take(passing(w))
+def _pass(w: W, until_s: float) -> bool:
+    """All sessions end that end by then, in whatever order. False: there is no room for more rows."""
+    while True:
+        left = 0
+        if w.in_order:
+            while w.sorted_at < w.sorted_to and present(w)[w.sorted_at].t_s <= until_s:
+                if w.row + ROOM >= len(rows(w)):
+                    return False
+                at = present(w)[w.sorted_at].life
+                w.sorted_at += 1
+                if lives(w)[at].slot != OVER:
+                    _ends(w, at)
+            left = w.sorted_to - w.sorted_at
+        else:
+            last = calendar(w)[w.bucket]
+            block = last >> BITS
+            while block >= 0:
+                fetch_block(w, lives(w)[block * BLOCK].following)
+                for at in range(block * BLOCK + 1, last + 1):
+                    if lives(w)[at].slot == OVER:
+                        continue
+                    if lives(w)[at].end_s > until_s:
+                        left += 1
+                        continue
+                    if w.row + ROOM >= len(rows(w)):
+                        return False
+                    _ends(w, at)
+                block = lives(w)[block * BLOCK].following
+                last = block * BLOCK + IN_A_BLOCK
+        if left or bucket_ends_s(w) > until_s:
+            return True
+        free_bucket(w, w.bucket)
+        w.bucket += 1
+        w.in_order = 0
 
 
 @compiled
-def settle(w: W) -> None:
-    """Take back what has not happened by now of the logins that are passing, and queue it."""
-    if length(passing(w)) == 0:
-        return
-    while length(passing(w)):
-        t_s = first_s(passing(w))
-        what = take(passing(w))
-        slot = slot_of(what)
-        u = users(w)[slot]
-        p = pods(w)[u.pod]
-        accepted_s = t_s + w.handshake_cpu_s
-        login_s = accepted_s + 2 * w.one_way_s
-        served_s = login_s + w.login_cpu_s
-        if served_s <= w.now_s:
-            w.passed_s = served_s + w.interval_s
-        if u.ready_s <= w.now_s:
-            continue
-        if w.series:
-            add(w, u.ready_s, p.release, LOGINS, False, -1)
-        w.online -= 1
-        u.phase = TRYING
-        ready_s = u.ready_s
-        u.ready_s = math.inf
-        if served_s <= w.now_s:
-            put(readies(w), ready_s, packed(READY, slot, u.serial))
-            continue
-        if login_s <= w.now_s:
-            w.sequence += 1
-            push(stages(w), served_s, w.sequence, packed(SERVED, slot, u.serial))
-            continue
-        p.free_s = accepted_s
-        u.told = 0
-        if w.series:
-            add(w, u.request_s, p.release, ARRIVALS, False, -1)
-            add(w, u.open_s, p.release, OPENED, True, -1)
-        if accepted_s <= w.now_s:
-            put(logins(w), login_s, packed(LOGIN, slot, u.serial))
-            continue
-        u.open_s = math.inf
-        u.stage = BACKLOG
-        p.open -= 1
-        p.backlog += 1
-        w.sequence += 1
-        push(stages(w), accepted_s, w.sequence, packed(ACCEPT, slot, u.serial))
-    w.limiter_s = w.passed_s
+def _leave(w: W, in_order: bool) -> int:
+    """The loop takes over from here."""
+    if not in_order:
+        catch_up_all(w, w.now_s)
+        if not _pass(w, w.now_s):
+            return ROWS_FULL
+    settle(w)
+    put_in_order(w)
+    return int(NONE)
 
 
 @compiled
-def _knocks(w: W, t_s: float) -> bool:
-    """The first of the SYNs arrives; False: it has to go the long way."""
-    what = first(knocks(w))
-    slot = slot_of(what)
-    if not is_live(w, what):
-        take(knocks(w))
-        return True
-    u = users(w)[slot]
-    n = len(backends(w))
-    if n == 0 or t_s < w.backend_back_s or length(passing(w)) >= MOST_PASSING:
-        return False
-    pod = backends(w)[int(uniform(w.route_key, u.place, (u.occupant << 32) + u.attempt) * n)]
-    p = pods(w)[pod]
-    served_s = t_s + w.handshake_cpu_s + 2 * w.one_way_s + w.login_cpu_s
-    if not p.listening or p.free_s > t_s or p.watched or p.backlog or w.limiter_s > served_s:
-        return False
-    if w.most_waiting <= 0:
-        return False
-    take(knocks(w))
-    u.pod = pod
-    _login(w, slot, t_s)
-    return True
+def _emptied(w: W, slot: int, t_s: float) -> int:
+    """The world has to know that a pod's last connection has left; a new user may have come with that."""
+    catch_up_all(w, t_s)
+    if slot >= 0:
+        put(knocks(w), t_s + w.one_way_s, packed(KNOCK, slot, users(w)[slot].serial))
+    return EMPTIED
 
 
 @compiled
-def _session_ends(w: W, slot: int, t_s: float) -> bool:
-    """As `session_ends`, in a hurry where nothing is to be kept of it."""
-    u = users(w)[slot]
-    if u.phase != ONLINE or w.kept == ALL_ROWS or u.losing:
-        return session_ends(w, slot, t_s)
-    u.stage = NOWHERE
-    p = pods(w)[u.pod]
-    p.open -= 1
-    if p.open == 0 and p.watched:
-        w.emptied = u.pod
-    if w.series:
-        count(w, t_s, p.release, CLOSED, True)
-        count(w, t_s, p.release, USER_CLOSES, False)
-    w.online -= 1
-    return gone(w, slot, t_s)
-
-
-@compiled
-def calm(w: W, until_s: float) -> bool:
-    """Go on as long as it is quiet. True: up to this moment. False: something else is to be done."""
+def calm(w: W, until_s: float) -> int:
+    """Go on as long as it is quiet; as the loop, says why it comes back. NONE: something else is to be done."""
     one_way_s = w.one_way_s
-    whole_s = w.handshake_cpu_s + 2 * one_way_s + w.login_cpu_s + w.login_rest_s + A_MOMENT_S
-    if not w.shortens or whole_s >= min(w.connect_timeout_s, w.handshake_timeout_s):
-        return False
-    counted_s = w.zero_s + w.bin + w.window - 3 if w.series else math.inf
-    for _ in range(_budget(w)):
-        end_s = next_end_s(w)
+    job_s = w.handshake_cpu_s + w.login_cpu_s
+    least_s = 3 * one_way_s + w.login_rest_s + A_MOMENT_S
+    patience_s = min(w.connect_timeout_s, w.handshake_timeout_s)
+    most = min(IN_FLIGHT, w.most_waiting)
+    if job_s > 0.0:
+        most = min(most, int((patience_s - least_s) / (2 * job_s)))
+    if w.flying == 0 and (not w.shortens or most < 1 or least_s >= patience_s or not is_quiet(w)):
+        put_in_order(w)
+        return int(NONE)
+    longest_s = least_s + 2 * most * job_s
+    counted_s = w.zero_s + w.bin + w.window - 3 - longest_s if w.series else math.inf
+    last_s = min(until_s, counted_s)
+    watching = w.watching > 0
+    in_order = watching or w.population > 0
+    if in_order:
+        put_in_order(w)
+    events = 0
+    while True:
+        if events <= 0:
+            events = min(_budget(w), MOST_EVENTS)
+            if events <= 0:
+                return GROW
+            if w.row + ROOM >= len(rows(w)):
+                return ROWS_FULL
+            events = min(events, len(rows(w)) - w.row - ROOM)
+        events -= 1
+        end_s = next_end_s(w) if in_order else math.inf
         come_s = arrivals(w)[w.arrival] if w.arrival < len(arrivals(w)) else math.inf
         knock_s = first_s(knocks(w))
+        loss_s = first_s(losses(w))
         set_s = timer_s(w)
-        t_s = min(min(end_s, come_s), min(knock_s, set_s))
-        if t_s > until_s:
-            w.now_s = until_s
-            _until_passed(w)
-            if length(passing(w)) and last_s(passing(w)) + w.handshake_cpu_s > until_s:
-                settle(w)  # its pod has not accepted it yet
-            return True
-        if t_s > counted_s:
-            break
-        slot = -1
+        t_s = min(min(min(end_s, come_s), min(knock_s, loss_s)), set_s)
+        if t_s > last_s:
+            w.now_s = max(w.now_s, last_s)
+            catch_up_all(w, w.now_s)
+            if not in_order and not _pass(w, w.now_s):
+                return ROWS_FULL
+            return DONE if last_s == until_s else BINS_FULL
+        w.now_s = t_s
+        at_once = knock_s == math.inf and t_s + one_way_s <= last_s and w.loose == 0
         if t_s == knock_s:
-            if not _knocks(w, t_s):
-                break
-            w.now_s = t_s
+            what = first(knocks(w))
+            slot = slot_of(what)
+            if is_live(w, what):
+                if users(w)[slot].end_s < t_s:
+                    session_ends(w, slot, users(w)[slot].end_s)
+                elif not knocks_at(w, slot, t_s, most, longest_s):
+                    return _leave(w, in_order)
+            take(knocks(w))
             continue
-        if t_s == set_s:
+        if t_s == loss_s:
+            what = take(losses(w))
+            soon(w, slot_of(ahead(losses(w), 8)))
+            slot = slot_of(what)
+            if not is_live(w, what):
+                continue
+            if users(w)[slot].end_s < t_s:
+                session_ends(
+                    w, slot, users(w)[slot].end_s
+                )  # there is no next one, or it would have ended before
+                continue
+            if not lost(w, slot, t_s):
+                continue
+        elif t_s == set_s:
             if top_s(timers(w)) > t_s:
                 turn(w)
                 continue
             what = timers(w)[1].what
-            slot = slot_of(what)
-            if kind_of(what) != END:
-                if is_live(w, what):
-                    break
+            slot, kind = slot_of(what), kind_of(what)
+            u = users(w)[slot]
+            if kind == CUT_SHORT:
                 pop(timers(w))
-                continue
-            pop(timers(w))
-            w.now_s = t_s
-            if np.uint32(users(w)[slot].life) != np.uint32(serial_of(what)) or not _session_ends(
-                w, slot, t_s
-            ):
-                slot = -1
+                slot = cut_short(w, serial_of(what), t_s)
+                if w.emptied >= 0:
+                    return int(_emptied(w, slot, t_s))
+                if slot < 0:
+                    continue
+            elif is_live(w, what) and kind != RETRY:
+                return _leave(w, in_order)
+            else:
+                pop(timers(w))
+                w.loose -= int(kind == AGAIN)
+                if not is_live(w, what) or u.phase != WAITING or u.end_s <= t_s:
+                    continue
+                soon_on_top(w, timers(w))
+                u.retries += 1
+                connect(w, slot, t_s)
         elif t_s == end_s:
-            w.now_s = t_s
             if w.sorted_at >= w.sorted_to:
                 open_bucket(w)
                 continue
-            slot = present(w)[w.sorted_at].slot
+            at = present(w)[w.sorted_at].life
             w.sorted_at += 1
-            u = users(w)[slot]
-            u.in_calendar = 0
-            if u.phase == VACANT:
-                vacant(w)[w.free] = slot
-                w.free += 1
-                slot = -1
-            elif u.end_s != t_s or not _session_ends(w, slot, t_s):
-                slot = -1
+            slot = lives(w)[at].slot
+            if slot == OVER:
+                continue
+            if slot >= 0:
+                if not session_ends(w, slot, t_s):
+                    slot = NONE
+            else:
+                if hosts(w)[at] < 0 or lives(w)[at].ready_s == math.inf or watching:
+                    catch_up_all(w, t_s)
+                life_ends(w, at, t_s)
+                slot = NONE
+                if w.population > 0:
+                    one = lives(w)[at]
+                    if (
+                        at_once
+                        and not watching
+                        and successor(w, one.place, one.occupant + 1, t_s, most, longest_s)
+                    ):
+                        continue
+                    slot = next_user(w, at, t_s)
+            if w.emptied >= 0:
+                return int(_emptied(w, slot, t_s))
+            if slot < 0:
+                continue
         else:
-            w.now_s = t_s
+            if at_once and not watching and newcomer(w, t_s, most, longest_s):
+                w.arrival += 1
+                w.arrived += 1
+                continue
             slot = come(w, t_s)
-        if slot >= 0:
-            put(knocks(w), t_s + one_way_s, packed(0, slot, users(w)[slot].serial))
-            if users(w)[slot].end_s < t_s + one_way_s + whole_s and t_s >= w.zero_s:
-                break
-        if w.emptied >= 0:
-            break
-        _until_passed(w)
-    settle(w)
-    return False
+        if watching:
+            at_once = at_once and t_s + one_way_s <= next_end_s(w)
+        at_once = at_once and users(w)[slot].end_s > t_s + one_way_s
+        if not at_once or not knocks_at(w, slot, t_s + one_way_s, most, longest_s):
+            put(knocks(w), t_s + one_way_s, packed(KNOCK, slot, users(w)[slot].serial))

@@ -24,7 +24,10 @@ def coming(arrivals: Arrivals, seed: int) -> Iterator[Array]:
     highest_per_s = arrivals.per_s * (1 + swing)
     last_s = 0.0
     while True:
-        times_s = last_s + np.cumsum(rng.standard_exponential(CHUNK)) / highest_per_s
+        times_s = rng.standard_exponential(CHUNK)
+        np.cumsum(times_s, out=times_s)
+        times_s /= highest_per_s
+        times_s += last_s
         last_s = float(times_s[-1])
         if isinstance(arrivals, Diurnal):
             # thinning (Lewis and Shedler, 1979)

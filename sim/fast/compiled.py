@@ -16,7 +16,8 @@ Function = TypeVar("Function", bound=Callable[..., object])
 _config: Any = numba.config
 HERE = Path(__file__).resolve().parent
 SOURCES = (
-    "calendar", "calm", "compiled", "counted", "draws", "layout", "loop", "orders", "pacing", "queues", "stages", "store", "users", "wheel",
+    "calendar", "calm", "compiled", "counted", "draws", "flights", "layout", "lives", "loop", "orders", "pacing", "queues",
+    "stages", "store", "takeoff", "users", "wheel", "../latencies",
 )  # fmt: skip
 """The modules whose code is compiled, or what that depends on."""
 

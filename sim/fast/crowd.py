@@ -21,22 +21,27 @@ from sim.fast.layout import (
     ACCEPTED,
     BACKEND,
     BACKLOG,
+    BINS_FULL,
     COUNTERS,
+    DONE,
+    GROW,
     NETWORK,
     ONLINE,
     POD_GONE,
     ROW,
+    ROWS_FULL,
     SERVER,
     TRYING,
     Array,
 )  # fmt: skip
+from sim.fast.lives import IN_A_BLOCK
 from sim.fast.tables import Series, connections
 from sim.latencies import Latencies
 from sim.setup import ServerSetup, SetupError
 
 FIRST_USERS = 1024  # of a population that comes and goes
 WINDOW = 4096  # bins of the series that are counted at a time
-IN_A_BUCKET = 128  # ends of sessions, in the mean
+IN_A_BUCKET = 256  # ends of sessions, in the mean
 MOST_BUCKETS = 1 << 18
 _CUTS = {Cut.SERVER: SERVER, Cut.POD_GONE: POD_GONE, Cut.BACKEND: BACKEND}
 
@@ -81,7 +86,7 @@ class FastCrowd:
             raise SetupError(f"users={count} must be at most {rooms.MOST_USERS}; simulate a part of them")
         self._lag = math.ceil(2 * behaviour.connect_timeout_s) + 3  # bins that an attempt may reach back
         self._s = rooms.first_store(
-            behaviour, server, latencies, seed, max(count, FIRST_USERS if not count else 1), level
+            behaviour, server, latencies, seed, count or FIRST_USERS, _expected(behaviour, duration_s), level
         )
         self._g = self._s.all[0]  # a view
         self._open = self._s["pods"]["open"]  # another
@@ -125,13 +130,16 @@ class FastCrowd:
         else:
             expected = population.per_s * self._duration_s
         buckets = int(min(max(expected / IN_A_BUCKET, 16), MOST_BUCKETS))
-        self._s["calendar"] = np.full(buckets, -1, np.int32)
+        self._s["calendar"] = np.full(buckets + 1, -1, np.int32)
         self._g["bucket_s"] = self._duration_s / (buckets - 1)
-        self._g["bucket"] = -1
+        self._g["buckets_per_s"] = (buckets - 1) / self._duration_s
+        self._g["bucket"] = self._g["in_order"] = 0
         self._g["end_s"] = self._now_s + self._duration_s
         if not isinstance(population, Fixed):
             self._coming = coming(population, self._seed)
             self._expected_s = -math.inf
+        population_now = int(self._g["population"])
+        rooms.room_for_lives(self._s, population_now // IN_A_BLOCK + min(population_now, buckets) + ROOM)
         users = self._s["users"]
         there = users[(users["told"] == 1) & ((users["phase"] == TRYING) | (users["phase"] == ONLINE))]
         release = self._s["pods"]["release"][there["pod"]] + 1
@@ -153,9 +161,8 @@ class FastCrowd:
         self._pods[pod] = number
         self._asked = ()
         self._emptied[number] = emptied
-        if number >= len(self._s["pods"]):
-            self._s["pods"] = rooms.longer(self._s["pods"])
-            self._open = self._s["pods"]["open"]
+        rooms.room_for_pods(self._s, number + 1)
+        self._open = self._s["pods"]["open"]
         code = self._releases.setdefault(release, len(self._releases))
         if code + 1 >= len(self._s["bins"]):
             bins = np.zeros((code + 2, *self._s["bins"].shape[1:]), np.int32)
@@ -171,6 +178,7 @@ class FastCrowd:
         if pod in self._pods:
             self._s["pods"][self._pods[pod]]["watched"] = 1
             self._watched.add(self._pods[pod])
+            self._g["watching"] = len(self._watched)
 
     def stop_listening(self, pod: str) -> None:
         """A pod's listener is closed; who waited in its backlog is reset."""
@@ -185,6 +193,7 @@ class FastCrowd:
         if pod in self._pods:
             self._cut(self._pods[pod], ACCEPTED, _CUTS[how])
             self._watched.discard(self._pods[pod])
+            self._g["watching"] = len(self._watched)
 
     def pace(self, pod: str, per_s: float, newcomers: bool) -> None:
         """Begin to ask a pod's clients to leave."""
@@ -193,7 +202,8 @@ class FastCrowd:
             return
         number = self._pods[pod]
         if len(self._s["pool"]) < self._g["pool"] + 3 * len(self._s["users"]):
-            self._s["pool"] = rooms.longer(self._s["pool"], len(self._s["pool"]) + 4 * len(self._s["users"]))
+            self._s.grow("pool", len(self._s["pool"]) + 4 * len(self._s["users"]))
+        rooms.room_for_slots(self._s, int(self._s["pods"][number]["open"] + self._g["flying"]) + ROOM)
         record = self._s["pods"][number]
         record["pace_until_s"] = math.inf if newcomers else self._now_s + float(self._g["one_way_s"])
         record["pace_s"] = self._now_s if per_s else math.inf
@@ -204,6 +214,7 @@ class FastCrowd:
         """All that is accepted ends now, and each login that gets so far before the backend is back."""
         self._sync()
         self._g["backend_back_s"] = max(float(self._g["backend_back_s"]), until_s - EPOCH_S)
+        orders.settle(self._s.address)
         for number in self._pods.values():
             self._cut(number, ACCEPTED, BACKEND)
 
@@ -211,7 +222,9 @@ class FastCrowd:
         """Its CPU has no time before then; each client looks for a sign of life within its keepalive."""
         self._sync()
         if pod in self._pods:
-            rooms.room_for_timers(self._s, len(self._s["users"]) + ROOM)
+            open_now = int(self._s["pods"][self._pods[pod]]["open"])
+            rooms.room_for_slots(self._s, open_now + int(self._g["flying"]) + ROOM)
+            rooms.room_for_timers(self._s, open_now + ROOM)
             key = key_of(self._seed, "peers")
             keepalive_s = self._behaviour.keepalive_s
             orders.freeze(self._s.address, self._pods[pod], until_s - EPOCH_S, key, keepalive_s)
@@ -240,7 +253,7 @@ class FastCrowd:
         if not self._watched and not self._waits_for_all:
             return None  # there is time until somebody asks
         state = self._advance(until_s - EPOCH_S)
-        return None if state == loop.DONE else max(EPOCH_S + float(self._g["now_s"]), self._env.now)
+        return None if state == DONE else max(EPOCH_S + float(self._g["now_s"]), self._env.now)
 
     def tell(self) -> None:
         """The moment has come."""
@@ -257,7 +270,9 @@ class FastCrowd:
         """The run is over: the tables that the record's level asks for."""
         self._sync()
         slot = 0
-        while (slot := orders.finish_all(self._s.address, slot)) < len(self._s["users"]):
+        rooms.room_for_slots(self._s, int(self._g["flying"]) + ROOM)
+        everybody = len(self._s["users"]) + len(self._s["lives"])
+        while (slot := orders.finish_all(self._s.address, slot)) < everybody:
             self._keep_rows()
         self._keep_rows()
         zero_s = float(self._g["zero_s"])
@@ -279,7 +294,7 @@ class FastCrowd:
         """Be where SimPy is."""
         now_s = self._env.now - EPOCH_S
         if now_s > self._at_s:
-            while self._advance(now_s) != loop.DONE:
+            while self._advance(now_s) != DONE:
                 self.tell()
 
     def _advance(self, until_s: float) -> int:
@@ -289,14 +304,14 @@ class FastCrowd:
             if until_s >= self._expected_s:
                 self._expect(until_s)
             state = loop.advance(self._s.address, until_s)
-            if state == loop.GROW:
+            if state == GROW:
                 rooms.grow(self._s)
-            elif state == loop.ROWS_FULL:
+            elif state == ROWS_FULL:
                 self._keep_rows()
-            elif state == loop.BINS_FULL:
+            elif state == BINS_FULL:
                 self._keep_bins()
             else:
-                self._at_s = until_s if state == loop.DONE else float(self._g["now_s"])
+                self._at_s = until_s if state == DONE else float(self._g["now_s"])
                 return state
 
     def _expect(self, until_s: float) -> None:
@@ -319,6 +334,7 @@ class FastCrowd:
         affected = self._s["pods"][number]["open" if stage == ACCEPTED else "backlog"]
         if not affected:
             return
+        rooms.room_for_slots(self._s, int(affected) + int(self._g["flying"]) + ROOM)
         losses = self._s["losses"]
         while not queues.fits(losses, int(affected) + ROOM):
             losses = queues.twice(losses)
@@ -338,3 +354,12 @@ class FastCrowd:
         bins[:, : self._lag] = bins[:, done:].copy()
         bins[:, self._lag :] = 0
         self._g["bin"] += done
+
+
+def _expected(behaviour: Behaviour, duration_s: float) -> int:
+    """About how many users are there at once (Little's law), so that room need not grow many times."""
+    population = behaviour.population
+    if isinstance(population, Fixed):
+        return population.count
+    per_s = len(population.times_s) / duration_s if isinstance(population, Trace) else population.per_s
+    return int(min(per_s * min(behaviour.session.mean_s, duration_s), rooms.MOST_USERS / 4))

@@ -13,8 +13,8 @@ f8, i8, i4, i2, i1 = np.float64, np.int64, np.int32, np.int16, np.int8
 EVENT = np.dtype([("t_s", f8), ("order", i8), ("what", i8)])
 """An entry of a queue; see `queues`."""
 
-TIMED = np.dtype([("t_s", f8), ("slot", i8)])
-"""A user's slot and when its session ends."""
+TIMED = np.dtype([("t_s", f8), ("life", i8)])
+"""One of the lives and when it ends."""
 
 PART = np.dtype(
     [("fresh", f8), ("met", f8), ("p1", f8), ("p2", f8), ("kind", i8), ("first", i8), ("count", i8)]
@@ -31,19 +31,18 @@ _USER = np.dtype(
         ("wait_s", f8),  # the last wait before a retry
         ("place", i8),
         ("serial", i4),  # of the attempt, over all occupants: an event of an earlier one is stale
-        ("life", i4),  # of the slot's occupants: the end of an earlier one's session is stale
         ("occupant", i4),
         ("attempt", i4),
         ("retries", i4),
         ("failed", i4),
         ("pod", i4),
+        ("at", i4),  # its place among the lives, -1: none
         ("phase", i1),
         ("stage", i1),  # the server's side
         ("cut", i1),  # how the server's side ended
         ("told", i1),  # that it opened
         ("opened_before", i1),
         ("losing", i1),  # a forced close has not been followed by a login yet
-        ("in_calendar", i1),
     ],
     align=True,
 )
@@ -59,6 +58,46 @@ VACANT, TRYING, ONLINE, WAITING = range(4)  # phase
 NOWHERE, BACKLOG, ACCEPTED = range(3)  # stage
 NO_CUT, REFUSED, RESET, EOF, NETWORK, SERVER, POD_GONE, BACKEND, SILENCE = range(9)  # cut
 
+_LIFE = np.dtype(
+    [
+        ("end_s", f8),
+        ("request_s", f8),  # this and what follows: of the present attempt
+        ("open_s", f8),
+        ("ready_s", f8),
+        ("place", i8),
+        ("occupant", i4),
+        ("attempt", i4),
+        ("slot", i4),  # of a user who is not just online; else one of those below
+        ("following", i4),  # in a block's head: the next block, -1: none
+        ("opened_before", i1),
+        ("losing", i1),
+    ],
+    align=True,
+)
+_FIELDS = {
+    "names": list(_LIFE.names or ()),
+    "formats": [_LIFE[name] for name in _LIFE.names or ()],
+    "offsets": [place[1] for place in (_LIFE.fields or {}).values()],
+    "itemsize": 64,
+}
+LIFE = np.dtype(_FIELDS)
+"""A user's time from arrival to the end of the session, in one cache line: all there is of one who is online."""
+OVER, ONLY_ONLINE = -1, -2
+
+FLIGHT = np.dtype(
+    [
+        ("accepted_s", f8),
+        ("served_s", f8),  # when the pod has done its part
+        ("wait_s", f8),  # this and the next two as in the user's record, for those who fail
+        ("retries", i4),
+        ("failed", i4),
+        ("life", i8),  # -1: it has been cut
+    ],
+    align=True,
+)
+"""A login under way in quiet times; see `calm`."""
+IN_FLIGHT = 256  # at most, of a pod; a power of two
+
 POD = np.dtype(
     [
         ("free_s", f8),  # when its CPU has done all that it was given
@@ -70,9 +109,14 @@ POD = np.dtype(
         ("pace_until_s", f8),  # only those are asked who were accepted by then
         ("pace_at", i8),  # the clients to be asked are pool[pace_at:pace_to]
         ("pace_to", i8),
+        ("came", i8),  # logins in quiet times so far; of these
+        ("accepted", i8),
+        ("logged", i8),  # the pod's part is done, or known to be
+        ("left", i8),  # are over
         ("release", i4),
         ("listening", i1),
         ("watched", i1),
+        ("busy", i1),  # it is in the list of those that have logins in flight
     ],
     align=True,
 )
@@ -97,6 +141,12 @@ ROW = np.dtype(
     align=True,
 )
 ARRIVAL, RECONNECT = range(2)
+DONE, ALL_ONLINE, EMPTIED, GROW, ROWS_FULL, BINS_FULL = range(6)
+"""Why the event loop comes back."""
+NONE: Any = np.int64(-1)
+"""Nothing follows, or it goes on. Not a plain constant: Numba would compile what it is passed to once more for it."""
+KNOCK, ACCEPT, LOGIN, SERVED, READY, AGAIN, RETRY, CUT_SHORT, TCP_DEADLINE, DEADLINE, NO_ANSWER = range(11)
+"""Kinds of events."""
 BY_USER, BY_SERVER, BY_POD_GONE, BY_NETWORK, BY_NOBODY, BY_RUN_END = range(6)
 NO_FAILURE, F_REFUSED, F_CONNECT, F_HANDSHAKE, F_LOGIN = range(5)
 
@@ -110,17 +160,29 @@ GLOBAL = np.dtype(
         ("pace_s", f8),  # the earliest of all pods'
         ("calendar_s", f8),  # where the calendar begins
         ("bucket_s", f8),
+        ("buckets_per_s", f8),
         ("wheel_s", f8),  # when the wheel's next bucket that holds anything begins
-        ("passed_s", f8),  # the backend's limiter before the logins that are passing
+        ("passed_s", f8),  # the backend's limiter after all logins in flight
+        ("known_s", f8),  # of these the last one's SYN: so far the pods are ahead
         ("sequence", i8),
         ("wheel_bucket", i8),  # the wheel's present bucket, counted from 0 s
         ("in_wheel", i8),  # timers in the wheel
         ("free_block", i8),  # the first of the list
         ("free_blocks", i8),
+        ("free_life", i8),  # the first of the list of free blocks of lives
+        ("free_lives", i8),
+        ("flying", i8),  # logins in flight
+        ("active", i8),  # pods in the list of busy ones
+        ("loose", i8),  # timers that may change what a pod's CPU has to do
+        ("watching", i8),  # pods whose last connection's end the world waits for
         ("arrival", i8),  # the next in the array of arrivals
         ("arrived", i8),  # places so far
+        ("drawn_from", i8),  # the first place of those whose numbers have been drawn ahead
+        ("drawn_to", i8),  # … and the one after the last
+        ("high", i8),  # lives are below
         ("bucket", i8),  # the calendar's present one
-        ("sorted_at", i8),  # the present bucket's next entry
+        ("in_order", i8),  # whether the present bucket is
+        ("sorted_at", i8),  # its next entry
         ("sorted_to", i8),
         ("free", i8),  # slots on the stack of free ones
         ("pool", i8),  # of the paced ones' lists
@@ -161,6 +223,8 @@ SETTINGS = np.dtype(
     align=True,
 )
 IMMEDIATE, SCHEDULE, NO_JITTER, EQUAL, FULL, DECORRELATED = range(6)  # reconnect
+TIES = (IMMEDIATE, SCHEDULE, NO_JITTER, DECORRELATED)
+"""With these, users who lost their connections together come again together."""
 NO_ROWS, LOST_ROWS, ALL_ROWS = range(3)
 
 ARRIVALS, RECONNECTS, LOGINS, USER_CLOSES, FORCED_CLOSES, OPENED, CLOSED = range(7)
@@ -172,11 +236,13 @@ KINDS = {
     "pods": POD,
     "backends": np.dtype(i8),  # numbers of the pods that are routed to
     "arrivals": np.dtype(f8),  # times, ascending
+    "chances": np.dtype(f8),  # of newcomers, drawn ahead: which pod it is to be
+    "stays": np.dtype(f8),  # … and how long the session
     "vacant": np.dtype(i8),  # slots that nobody is in
-    "calendar": np.dtype(i4),  # each bucket's first slot, -1: none
+    "calendar": np.dtype(i4),  # each bucket's latest life, -1: none; the last bucket is never opened
+    "lives": LIFE,
+    "hosts": np.dtype(i4),  # by life: the pod that has accepted it, -1: none, or its user has a slot
     "tried": np.dtype(i4),  # by slot: the pod of its latest attempt, for looking through all slots
-    "following": np.dtype(i4),  # by slot: the next one in its bucket
-    "due": np.dtype(f8),  # by slot: its time in the calendar
     "present": TIMED,  # the present bucket, by time
     "unsorted": TIMED,  # as it was
     "marks": np.dtype(i4),  # for sorting it
@@ -196,7 +262,8 @@ KINDS = {
     "turns": EVENT,  # logins that wait for the backend's turn; times are those of coming
     "readies": EVENT,
     "losses": EVENT,
-    "passing": EVENT,  # logins that are done, but not before what is to be done next; see `calm`
+    "flights": FLIGHT,  # a ring for each pod
+    "busy": np.dtype(i8),  # pods that have any
 }
 """Every array and the type of its records."""
 

@@ -10,32 +10,45 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from sim.fast.calendar import next_end_s, open_bucket
-from sim.fast.calm import ROOM, calm
+from sim.fast.calm import ROOM, calm, is_quiet
 from sim.fast.compiled import compiled
 from sim.fast.layout import (
     ACCEPTED,
+    AGAIN,
+    ALL_ONLINE,
+    BINS_FULL,
+    CUT_SHORT,
+    DEADLINE,
+    DONE,
+    EMPTIED,
     F_CONNECT,
     F_HANDSHAKE,
     F_LOGIN,
+    GROW,
+    KNOCK,
+    LOGIN,
+    NO_ANSWER,
+    NONE,
+    OVER,
+    READY,
+    RETRY,
+    ROWS_FULL,
     SILENCE,
     TRYING,
-    VACANT,
     WAITING,
 )  # fmt: skip
 from sim.fast.pacing import ask
-from sim.fast.queues import ahead, first_s, has_room, kind_of, length, pop, serial_of, slot_of, take, top_s
-from sim.fast.stages import NONE, is_live, keep, knock, stage, turn_of_backend
+from sim.fast.queues import ahead, first_s, has_room, kind_of, length, pop, slot_of, take, top_s
+from sim.fast.stages import is_live, keep, knock, stage, turn_of_backend
 from sim.fast.store import (
     W,
     arrivals,
     at,
     knocks,
+    lives,
     logins,
     losses,
-    passing,
     pods,
     pool,
     present,
@@ -47,28 +60,10 @@ from sim.fast.store import (
     timers,
     turns,
     users,
-    vacant,
 )
-from sim.fast.users import (
-    AGAIN,
-    DEADLINE,
-    END,
-    KNOCK,
-    LOGIN,
-    NO_ANSWER,
-    READY,
-    RETRY,
-    come,
-    connect,
-    hangs_up,
-    leave_server,
-    lost,
-    session_ends,
-)  # fmt: skip
+from sim.fast.users import come, connect, hangs_up, leave_server, life_ends, lost, next_user, session_ends
 from sim.fast.wheel import timer_s, turn
 
-DONE, ALL_ONLINE, EMPTIED, GROW, ROWS_FULL, BINS_FULL = range(6)
-"""Why the loop came back."""
 CHECK_EVERY = 64
 """So many events add fewer than half of ROOM entries to any queue: only then is the room looked at."""
 (
@@ -88,6 +83,7 @@ def _room(w: W) -> bool:
         and stages(w)[0].what + ROOM < len(stages(w))
         and timers(w)[0].what + w.in_wheel + ROOM < len(timers(w))
         and w.free_blocks > ROOM
+        and w.free_lives > ROOM
         and (w.population or w.free > ROOM)
         and (w.paced == 0 or w.pool + len(users(w)) < len(pool(w)))
     )
@@ -99,10 +95,9 @@ def _timer(w: W, what: int, t_s: float, clear_s: float) -> tuple[float, int]:
     kind, slot = kind_of(what), slot_of(what)
     u = users(w)[slot]
     comes = False
-    if kind == END:
-        if np.uint32(u.life) == np.uint32(serial_of(what)):
-            comes = session_ends(w, slot, t_s)
-    elif not is_live(w, what):
+    if kind in (CUT_SHORT, AGAIN):
+        w.loose -= 1
+    if kind == CUT_SHORT or not is_live(w, what):
         pass
     elif kind == RETRY:
         if u.phase == WAITING:
@@ -125,50 +120,37 @@ def _timer(w: W, what: int, t_s: float, clear_s: float) -> tuple[float, int]:
 
 
 @compiled
-def _session_in_calendar_ends(w: W, slot: int, t_s: float) -> bool:
-    """Unless its user has gone before. True: a new user comes."""
-    u = users(w)[slot]
-    u.in_calendar = 0
-    if u.phase == VACANT:
-        vacant(w)[w.free] = slot
-        w.free += 1
-        return False
-    return u.end_s == t_s and session_ends(w, slot, t_s)
-
-
-@compiled
-def _is_quiet(w: W) -> bool:
-    """Whether no login, loss or order to leave is under way, and nobody waits for the whole population."""
-    return bool(
-        stages(w)[0].what == 0
-        and length(knocks(w)) == 0
-        and length(logins(w)) == 0
-        and length(readies(w)) == 0
-        and length(turns(w)) == 0
-        and length(losses(w)) == 0
-        and w.paced == 0
-        and w.tell_online == 0
-        and w.emptied < 0
-    )
+def _life_ends(w: W, at: int, t_s: float) -> int:
+    """Unless its user has gone before. The slot of a new user who comes, or NONE."""
+    slot = lives(w)[at].slot
+    if slot == OVER:
+        return int(NONE)
+    if slot >= 0:
+        return int(slot if session_ends(w, slot, t_s) else NONE)
+    life_ends(w, at, t_s)
+    return int(next_user(w, at, t_s) if w.population else NONE)
 
 
 @compiled
 def advance(address: int, until_s: float) -> int:
     """Go on until this moment, or until the world has to know or to help; says which."""
     w = at(address)
-    if length(passing(w)) and calm(w, until_s):
-        return DONE
     may_be_calm = True
+    if w.flying or not w.in_order:
+        state = calm(w, until_s)
+        if state != NONE:
+            return state
+        may_be_calm = False
     hot_s, hot_kind, hot_slot = math.inf, NONE, NONE
     unchecked = CHECK_EVERY
     while True:
         t_s, source = math.inf, NONE
         if top_s(stages(w)) < t_s:
             t_s, source = top_s(stages(w)), STAGES
-        if first_s(knocks(w)) < t_s:
-            t_s, source = first_s(knocks(w)), KNOCKS
         if first_s(logins(w)) < t_s:
             t_s, source = first_s(logins(w)), LOGINS
+        if first_s(knocks(w)) < t_s:
+            t_s, source = first_s(knocks(w)), KNOCKS
         if first_s(readies(w)) < t_s:
             t_s, source = first_s(readies(w)), READIES
         if length(turns(w)) and w.limiter_s < t_s:
@@ -183,15 +165,19 @@ def advance(address: int, until_s: float) -> int:
             t_s, source = arrivals(w)[w.arrival], COMING
         if w.pace_s < t_s:
             t_s, source = w.pace_s, PACES
-        if may_be_calm and source >= TIMERS and t_s <= until_s and hot_kind == NONE and _is_quiet(w):
-            if calm(w, until_s):
-                return DONE
+        if may_be_calm and source >= LOSSES and t_s <= until_s and hot_kind == NONE and is_quiet(w):
+            state = calm(w, until_s)
+            if state != NONE:
+                return state
             may_be_calm = False
             continue
         may_be_calm = True
         clear_s = min(t_s, until_s)
-        if hot_s < t_s:
-            t_s, source = hot_s, HOT
+        if hot_s < t_s or (hot_s == t_s and hot_kind == LOGIN and source == KNOCKS):
+            t_s, source = (
+                hot_s,
+                HOT,
+            )  # a login's second half goes before a SYN of the same moment, here as in `flights`
         state = DONE
         if w.emptied >= 0:
             state = EMPTIED
@@ -250,13 +236,15 @@ def advance(address: int, until_s: float) -> int:
                 turn(w)
             else:
                 what = pop(timers(w))
+                soon_on_top(w, timers(w))
                 slot = slot_of(what)
                 hot_s, hot_kind = _timer(w, what, t_s, t_s)
         elif source == CALENDAR:
             if w.sorted_at < w.sorted_to:
-                slot = present(w)[w.sorted_at].slot
+                at_life = present(w)[w.sorted_at].life
                 w.sorted_at += 1
-                comes = _session_in_calendar_ends(w, slot, t_s)
+                slot = _life_ends(w, at_life, t_s)
+                comes = slot >= 0
             else:
                 open_bucket(w)
         elif source == COMING:

@@ -79,6 +79,12 @@ def has_room(ring: Array, wanted: int) -> bool:
 
 
 @compiled
+def space(ring: Array) -> int:
+    """How many more fit in a ring."""
+    return int(len(ring) - 1 - (ring[0].what - ring[0].order))
+
+
+@compiled
 def put(ring: Array, t_s: float, what: int) -> None:
     """At a ring's end; the caller has made sure that there is room."""
     at = 1 + (ring[0].what & (len(ring) - 2))
@@ -93,12 +99,6 @@ def first_s(ring: Array) -> float:
     if ring[0].order == ring[0].what:
         return float("inf")
     return float(ring[1 + (ring[0].order & (len(ring) - 2))].t_s)
-
-
-@compiled
-def last_s(ring: Array) -> float:
-    """When a ring's last event is due; there must be one."""
-    return float(ring[1 + ((ring[0].what - 1) & (len(ring) - 2))].t_s)
 
 
 @compiled

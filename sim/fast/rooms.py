@@ -9,8 +9,8 @@ import numpy as np
 
 from loadgen.behaviour import backoff
 from loadgen.behaviour.settings import Behaviour
-from sim.fast import queues, wheel
-from sim.fast.calm import MOST_PASSING, ROOM
+from sim.fast import lives, queues, wheel
+from sim.fast.calm import ROOM
 from sim.fast.draws import key_of, parts_of
 from sim.fast.layout import (
     ALL_ROWS,
@@ -18,8 +18,11 @@ from sim.fast.layout import (
     DECORRELATED,
     EQUAL,
     EVENT,
+    FLIGHT,
     FULL,
     IMMEDIATE,
+    IN_FLIGHT,
+    LIFE,
     LOST_ROWS,
     NO_JITTER,
     NO_ROWS,
@@ -31,6 +34,7 @@ from sim.fast.layout import (
     Array,
 )  # fmt: skip
 from sim.fast.store import Store
+from sim.fast.takeoff import AT_ONCE
 from sim.latencies import Latencies
 from sim.setup import ServerSetup, SetupError
 
@@ -45,24 +49,59 @@ _RINGS = ("knocks", "logins", "turns", "readies", "losses")
 
 def grow(store: Store) -> None:
     """Twice the room of what is short of it. Raises SetupError for more users than can be numbered."""
-    g, users = store.all[0], len(store["users"])
+    g = store.all[0]
+    wanted = ROOM + int(g["flying"]) + 2
     for name in _RINGS:
-        if not queues.fits(store[name], ROOM):
+        if not queues.fits(store[name], wanted):
             store[name] = queues.twice(store[name])
-    if store["stages"][0]["what"] + ROOM >= len(store["stages"]):
+    if store["stages"][0]["what"] + wanted >= len(store["stages"]):
         store["stages"] = queues.larger(store["stages"], len(store["stages"]))
     room_for_timers(store, ROOM)
-    if not g["population"] and g["free"] <= ROOM:
-        if 2 * users > MOST_USERS:
-            raise SetupError(f"more than {MOST_USERS} users are online at once; simulate a part of them")
-        store["users"] = _new_users(store["users"])
-        for name in ("vacant", "present", "unsorted", "marks", "tried", "following", "due"):
-            store[name] = longer(store[name])
-        free = int(g["free"])
-        store["vacant"][free : free + users] = np.arange(users, 2 * users)[::-1]
-        g["free"] = free + users
+    room_for_lives(store, ROOM)
+    room_for_slots(store, wanted)
     if g["paced"] and g["pool"] + len(store["users"]) >= len(store["pool"]):
-        store["pool"] = longer(store["pool"], 2 * len(store["pool"]) + 2 * len(store["users"]))
+        store.grow("pool", 2 * len(store["pool"]) + 2 * len(store["users"]))
+
+
+def room_for_slots(store: Store, more: int) -> None:
+    """At least so many free ones, where users come and go. Raises SetupError for more than can be numbered."""
+    g, users = store.all[0], len(store["users"])
+    if g["population"] or g["free"] > more:
+        return
+    size = users
+    while g["free"] + size - users <= more:
+        size *= 2
+    if size > MOST_USERS:
+        raise SetupError(f"more than {MOST_USERS} users come again at once; simulate a part of them")
+    _nobody(store.grow("users", size)[users:])
+    store.grow("vacant", size)
+    store.grow("tried", size)[users:] = -1
+    free = int(g["free"])
+    store["vacant"][free : free + size - users] = np.arange(users, size)[::-1]
+    g["free"] = free + size - users
+    _room_for_order(store)
+
+
+def room_for_lives(store: Store, more: int) -> None:
+    """At least so many free blocks of them."""
+    g, blocks = store.all[0], len(store["lives"]) // lives.BLOCK
+    if g["free_lives"] > more:
+        return
+    size = max(blocks, more + 1)
+    if (blocks + size) * lives.IN_A_BLOCK > 2 * MOST_USERS:
+        raise SetupError(f"more than {MOST_USERS} users are online at once; simulate a part of them")
+    for name in ("lives", "hosts"):
+        store.grow(name, (blocks + size) * lives.BLOCK)
+    g["free_lives"] += size
+    _room_for_order(store)
+
+
+def _room_for_order(store: Store) -> None:
+    """What is put in order may be all lives or all slots."""
+    size = max(len(store["users"]), len(store["lives"]))
+    for name in ("present", "unsorted", "marks"):
+        if len(store[name]) < size:
+            store.grow(name, size)
 
 
 def room_for_timers(store: Store, more: int) -> None:
@@ -78,14 +117,21 @@ def room_for_timers(store: Store, more: int) -> None:
 
 
 def first_store(
-    behaviour: Behaviour, server: ServerSetup, latencies: Latencies, seed: int, users: int, level: str
+    behaviour: Behaviour,
+    server: ServerSetup,
+    latencies: Latencies,
+    seed: int,
+    users: int,
+    expected: int,
+    level: str,
 ) -> Store:
-    """All that the loop needs, before anybody has come."""
+    """All that the loop needs, before anybody has come: slots for `users`, and lives for `expected` ones."""
     store = Store()
     s = store.all
     s["zero_s"] = s["pace_s"] = math.inf
     s["backend_back_s"] = -math.inf
-    s["limiter_s"] = s["passed_s"] = -math.inf
+    s["limiter_s"] = s["passed_s"] = s["known_s"] = -math.inf
+    s["in_order"], s["free_life"] = 1, -1
     s["wheel_s"], s["wheel_bucket"], s["emptied"] = math.inf, -1, -1
     waits: Sequence[float] = (0.0,)
     policy = behaviour.reconnect
@@ -112,21 +158,24 @@ def first_store(
     pods["pace_s"], pods["frozen_until_s"] = math.inf, -math.inf
     parts, lengths, sums = parts_of(behaviour.session)
     arrays: dict[str, Array] = {
-        "users": _new_users(np.zeros(0, USER), users),
+        "users": _nobody(np.zeros(users, USER)),
         "pods": pods,
         "backends": np.zeros(0),
         "arrivals": np.zeros(0),
         "vacant": np.zeros(users),
+        "chances": np.zeros(AT_ONCE),
+        "stays": np.zeros(AT_ONCE),
         "calendar": np.zeros(0),
-        "tried": np.zeros(users),
-        "following": np.zeros(users),
-        "due": np.zeros(users),
+        "lives": np.zeros(0, LIFE),
+        "hosts": np.zeros(0),
+        "flights": np.zeros(len(pods) * IN_FLIGHT, FLIGHT),
+        "busy": np.zeros(len(pods)),
+        "tried": np.full(users, -1),
         "present": np.zeros(users, TIMED),
         "unsorted": np.zeros(users, TIMED),
         "marks": np.zeros(users),
         "wheel": np.full(wheel.BUCKETS, -1),
         "blocks": wheel.more_blocks(np.zeros(0, EVENT), _QUEUE, -1)[0],
-        "passing": queues.empty(2 * MOST_PASSING),
         "pool": np.zeros(1),
         "waits": np.array(waits),
         "parts": parts,
@@ -139,24 +188,22 @@ def first_store(
     s["free_blocks"] = _QUEUE
     for name, array in arrays.items():
         store[name] = array
+    room_for_lives(store, ROOM + expected // lives.IN_A_BLOCK)
     return store
 
 
-def _new_users(users: Array, more: int = 0) -> Array:
-    """Twice as many, or `more` more; the new ones are nobody yet."""
-    more = more or len(users)
-    grown = np.zeros(len(users) + more, USER)
-    grown[: len(users)] = users
-    grown["occupant"][len(users) :] = -1
-    grown["pod"][len(users) :] = -1
-    return grown
+def room_for_pods(store: Store, more: int) -> None:
+    """At least so many in all; a new one is idle."""
+    before = len(store["pods"])
+    if more <= before:
+        return
+    pods = store.grow("pods", 2 * more)[before:]
+    pods["frozen_until_s"], pods["pace_s"] = -math.inf, math.inf
+    store.grow("flights", 2 * more * IN_FLIGHT)
+    store.grow("busy", 2 * more)
 
 
-def longer(array: Array, size: int = 0) -> Array:
-    """The array with twice the room, or with so much; what is new is zero, or an idle pod."""
-    grown = np.zeros(size or 2 * len(array), array.dtype)
-    grown[: len(array)] = array
-    if array.dtype == POD:
-        grown["frozen_until_s"][len(array) :] = -math.inf
-        grown["pace_s"][len(array) :] = math.inf
-    return grown
+def _nobody(users: Array) -> Array:
+    """Slots that nobody is in yet."""
+    users["occupant"] = users["pod"] = users["at"] = -1
+    return users

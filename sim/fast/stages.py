@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
 from sim.fast.compiled import compiled
 from sim.fast.draws import uniform
-from sim.fast.layout import ACCEPTED, BACKEND, BACKLOG, EOF, REFUSED, RESET
-from sim.fast.queues import length, packed, push, put, serial_of, slot_of
-from sim.fast.store import W, backends, knocks, logins, losses, pods, readies, stages, tried, turns, users
-from sim.fast.users import (
+from sim.fast.layout import (
     ACCEPT,
+    ACCEPTED,
     AGAIN,
+    BACKEND,
+    BACKLOG,
     DEADLINE,
+    EOF,
     KNOCK,
     LOGIN,
+    NONE,
     READY,
+    REFUSED,
+    RESET,
     SERVED,
     TCP_DEADLINE,
-    leave_server,
-    ready,
-    tell_opened,
 )  # fmt: skip
+from sim.fast.queues import length, packed, push, put, serial_of, slot_of
+from sim.fast.store import W, backends, knocks, logins, losses, pods, readies, stages, tried, turns, users
+from sim.fast.users import leave_server, ready, tell_opened
 from sim.fast.wheel import later
 from sim.latencies import syn_again_s
 
 _syn_again_s = compiled(syn_again_s)
-NONE: Any = np.int64(-1)
-"""Not a plain constant: Numba would compile what it is passed to once more for it."""
 
 
 @compiled
@@ -96,6 +97,7 @@ def knock(w: W, slot: int, t_s: float, first_time: bool, clear_s: float) -> tupl
         hang_up_s = u.request_s + w.connect_timeout_s
         if again_s < hang_up_s:
             later(w, again_s, packed(AGAIN, slot, u.serial))
+            w.loose += 1
         if again_s + 2 * w.one_way_s >= hang_up_s:
             later(w, hang_up_s, packed(TCP_DEADLINE, slot, u.serial))
         return math.inf, NONE

@@ -21,6 +21,8 @@ from sim.fast.queues import slot_of
 
 CACHE_LINE = 64
 USER_BYTES = KINDS["users"].itemsize
+EVENT_BYTES = KINDS["blocks"].itemsize
+LIFE_BYTES = KINDS["lives"].itemsize
 W: TypeAlias = Any
 """A record of `layout.STORE`, in compiled code."""
 
@@ -31,9 +33,11 @@ _BACKENDS = KINDS["backends"]
 _ARRIVALS = KINDS["arrivals"]
 _VACANT = KINDS["vacant"]
 _CALENDAR = KINDS["calendar"]
+_CHANCES = KINDS["chances"]
+_STAYS = KINDS["stays"]
 _TRIED = KINDS["tried"]
-_FOLLOWING = KINDS["following"]
-_DUE = KINDS["due"]
+_LIVES = KINDS["lives"]
+_HOSTS = KINDS["hosts"]
 _PRESENT = KINDS["present"]
 _POOL = KINDS["pool"]
 _WAITS = KINDS["waits"]
@@ -49,7 +53,8 @@ _LOGINS = KINDS["logins"]
 _TURNS = KINDS["turns"]
 _READIES = KINDS["readies"]
 _LOSSES = KINDS["losses"]
-_PASSING = KINDS["passing"]
+_FLIGHTS = KINDS["flights"]
+_BUSY = KINDS["busy"]
 _UNSORTED = KINDS["unsorted"]
 _MARKS = KINDS["marks"]
 _WHEEL = KINDS["wheel"]
@@ -75,6 +80,15 @@ class Store:
         self.all[f"{name}_at"], self.all[f"{name}_n"] = fit.ctypes.data, len(fit)
         if name == "bins":
             self.all["window"] = fit.shape[1]
+
+    def grow(self, name: str, size: int) -> Array:
+        """Room for so many in all, what is new is zero; memory that nobody has used costs nothing yet."""
+        old = self._arrays[name]
+        fit = _aligned((size, *old.shape[1:]), KINDS[name])
+        fit[: len(old)] = old
+        self._arrays[name] = fit
+        self.all[f"{name}_at"], self.all[f"{name}_n"] = fit.ctypes.data, size
+        return fit
 
 
 def _aligned(shape: tuple[int, ...], kind: np.dtype[Any]) -> Array:
@@ -120,6 +134,27 @@ def soon(w: W, slot: int) -> None:
     """This user's record will be needed: both of its cache lines are on their way."""
     _fetch(w.users_at + slot * USER_BYTES)
     _fetch(w.users_at + slot * USER_BYTES + CACHE_LINE)
+
+
+@compiled
+def life_soon(w: W, at: int) -> None:
+    """This life will be needed."""
+    _fetch(w.lives_at + at * LIFE_BYTES)
+
+
+@compiled
+def fetch_block(w: W, block: int) -> None:
+    """All lives of this block will be needed."""
+    if block >= 0:
+        for at in range(16):
+            _fetch(w.lives_at + (16 * block + at) * LIFE_BYTES)
+
+
+@compiled
+def events_soon(w: W, first: int, n: int) -> None:
+    """So many events of the wheel's blocks will be needed."""
+    for byte in range(first * EVENT_BYTES, (first + n) * EVENT_BYTES, CACHE_LINE):
+        _fetch(w.blocks_at + byte)
 
 
 @compiled
@@ -283,16 +318,30 @@ def losses(w: W) -> Array:
 
 
 @compiled
-def following(w: W) -> Array:
+def lives(w: W) -> Array:
     """As `layout.KINDS` says."""
-    found: Array = _array(_pointer(w.following_at), (w.following_n,), _FOLLOWING)
+    found: Array = _array(_pointer(w.lives_at), (w.lives_n,), _LIVES)
     return found
 
 
 @compiled
-def due(w: W) -> Array:
+def hosts(w: W) -> Array:
     """As `layout.KINDS` says."""
-    found: Array = _array(_pointer(w.due_at), (w.due_n,), _DUE)
+    found: Array = _array(_pointer(w.hosts_at), (w.hosts_n,), _HOSTS)
+    return found
+
+
+@compiled
+def chances(w: W) -> Array:
+    """As `layout.KINDS` says."""
+    found: Array = _array(_pointer(w.chances_at), (w.chances_n,), _CHANCES)
+    return found
+
+
+@compiled
+def stays(w: W) -> Array:
+    """As `layout.KINDS` says."""
+    found: Array = _array(_pointer(w.stays_at), (w.stays_n,), _STAYS)
     return found
 
 
@@ -304,9 +353,16 @@ def tried(w: W) -> Array:
 
 
 @compiled
-def passing(w: W) -> Array:
+def flights(w: W) -> Array:
     """As `layout.KINDS` says."""
-    found: Array = _array(_pointer(w.passing_at), (w.passing_n,), _PASSING)
+    found: Array = _array(_pointer(w.flights_at), (w.flights_n,), _FLIGHTS)
+    return found
+
+
+@compiled
+def busy(w: W) -> Array:
+    """As `layout.KINDS` says."""
+    found: Array = _array(_pointer(w.busy_at), (w.busy_n,), _BUSY)
     return found
 
 

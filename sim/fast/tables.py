@@ -107,14 +107,19 @@ class Series:
         """All of it, with the releases' names; their order is that of their first pods."""
         if not self._found:
             return pl.DataFrame()
-        columns = [np.concatenate([part[at] for part in self._found]) for at in range(COLUMNS)]
         names = pl.Series([None, *releases], dtype=pl.String)
-        return pl.DataFrame(
-            {
-                "t_s": columns[0].astype(np.float64),
-                "release": names.gather(columns[1]),
-                **dict(zip(("open", *_COUNTED), columns[2:], strict=True)),
-            }
+        return pl.concat(
+            [
+                pl.DataFrame(
+                    {
+                        "t_s": part[0].astype(np.float64),
+                        "release": names.gather(part[1]),
+                        **dict(zip(("open", *_COUNTED), part[2:], strict=True)),
+                    }
+                )
+                for part in self._found
+            ],
+            rechunk=False,
         )
 
 

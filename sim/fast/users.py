@@ -36,23 +36,23 @@ from sim.fast.layout import (
     NOWHERE,
     ONLINE,
     OPENED,
+    OVER,
     POD_GONE,
     RECONNECT,
     RECONNECTS,
     REFUSED,
+    RETRY,
     SCHEDULE,
     SERVER,
     TRYING,
     USER_CLOSES,
-    VACANT,
     WAITING,
 )  # fmt: skip
+from sim.fast.lives import enlist, leave_slot, over, rest, wake
 from sim.fast.queues import packed
-from sim.fast.store import W, bins, calendar, due, following, pods, rows, users, vacant, waits
+from sim.fast.store import W, bins, hosts, lives, pods, rows, users, vacant, waits
 from sim.fast.wheel import later
 
-KNOCK, ACCEPT, LOGIN, SERVED, READY, AGAIN, RETRY, END, TCP_DEADLINE, DEADLINE, NO_ANSWER = range(11)
-"""Kinds of events."""
 HALF_A_MICROSECOND = 5e-7
 GIVES_UP = -1.0
 MOST_DOUBLINGS = 1000
@@ -74,26 +74,9 @@ def count(w: W, t_s: float, release: int, counter: int, up: bool) -> None:
 
 
 @compiled
-def enlist(w: W, slot: int) -> None:
-    """Have the end of this user's session come at its time."""
-    u = users(w)[slot]
-    if u.end_s > w.end_s:
-        return
-    bucket = int((u.end_s - w.calendar_s) / w.bucket_s)
-    if bucket <= w.bucket or u.in_calendar:
-        later(w, u.end_s, packed(END, slot, u.life))
-    else:
-        u.in_calendar = 1
-        due(w)[slot] = u.end_s
-        following(w)[slot] = calendar(w)[bucket]
-        calendar(w)[bucket] = slot
-
-
-@compiled
 def arrive(w: W, slot: int, t_s: float) -> None:
     """A new user in this slot, who wants to be online from now on."""
     u = users(w)[slot]
-    u.life += 1
     u.occupant += 1
     u.attempt = 0
     u.failed = 0
@@ -103,6 +86,7 @@ def arrive(w: W, slot: int, t_s: float) -> None:
     u.losing = 0
     early = t_s < w.zero_s
     length_s = session_s(w, u.place, u.occupant, early)
+    u.at = -1
     if early:
         u.end_s = length_s
     else:
@@ -216,6 +200,7 @@ def ready(w: W, slot: int, t_s: float) -> None:
     w.online += 1
     if w.series:
         count(w, t_s, pods(w)[u.pod].release, LOGINS, False)
+    rest(w, slot)
 
 
 @compiled
@@ -276,16 +261,12 @@ def offline(w: W, slot: int, t_s: float, closed_by: int, failure: int) -> bool:
 @compiled
 def gone(w: W, slot: int, t_s: float) -> bool:
     """The user is no more. True: the next one is there and knocks."""
-    u = users(w)[slot]
-    u.serial += 1
+    over(w, slot)
     if w.population:
+        users(w)[slot].serial += 1
         arrive(w, slot, t_s)
         return True
-    u.phase = VACANT
-    u.life += 1
-    if not u.in_calendar:
-        vacant(w)[w.free] = slot
-        w.free += 1
+    leave_slot(w, slot)
     return False
 
 
@@ -323,3 +304,38 @@ def session_ends(w: W, slot: int, t_s: float) -> bool:
         leave_server(w, slot)
         finish(w, slot, t_s, BY_USER, NO_FAILURE, False)
     return gone(w, slot, t_s)
+
+
+@compiled
+def life_ends(w: W, at: int, t_s: float) -> None:
+    """The session of a user who is just online ends; the next one is for `next_user`."""
+    one = lives(w)[at]
+    pod = hosts(w)[at]
+    if w.kept == ALL_ROWS or (w.kept == LOST_ROWS and one.losing):
+        slot = wake(w, at, pod)
+        leave_server(w, slot)
+        finish(w, slot, t_s, BY_USER, NO_FAILURE, False)
+        over(w, slot)
+        leave_slot(w, slot)
+        return
+    hosts(w)[at] = -1
+    one.slot = OVER
+    p = pods(w)[pod]
+    p.open -= 1
+    if p.open == 0 and p.watched:
+        w.emptied = pod
+    if w.series:
+        count(w, t_s, p.release, CLOSED, True)
+        count(w, t_s, p.release, USER_CLOSES, False)
+    w.online -= 1
+
+
+@compiled
+def next_user(w: W, at: int, t_s: float) -> int:
+    """The next one in the place of a life that has just ended; the slot."""
+    w.free -= 1
+    slot = vacant(w)[w.free]
+    users(w)[slot].place = lives(w)[at].place
+    users(w)[slot].occupant = lives(w)[at].occupant
+    arrive(w, slot, t_s)
+    return int(slot)

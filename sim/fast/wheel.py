@@ -14,7 +14,7 @@ import numpy as np
 from sim.fast.compiled import compiled
 from sim.fast.layout import EVENT, Array
 from sim.fast.queues import push, slot_of, top_s
-from sim.fast.store import W, blocks, soon, timers, wheel
+from sim.fast.store import W, blocks, events_soon, soon, timers, wheel
 
 BUCKETS = 8192  # a power of two
 PER_S = 128.0
@@ -88,6 +88,8 @@ def turn(w: W) -> None:
     while block >= 0:
         top = blocks(w)[block * _BLOCK]
         n, following = top.what, top.order
+        if following >= 0:
+            events_soon(w, following * _BLOCK, _BLOCK)
         w.in_wheel -= n
         for i in range(1, n + 1):
             event = blocks(w)[block * _BLOCK + i]

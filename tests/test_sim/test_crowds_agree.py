@@ -216,9 +216,18 @@ def test_a_level_changes_what_is_kept_and_nothing_that_happens(setup_of, level):
 
 PEOPLE = st.one_of(
     st.builds(Fixed, st.integers(20, 400)),
-    st.builds(Poisson, st.floats(1.0, 40.0)),
+    st.builds(Poisson, st.floats(1.0, 120.0)),
+    st.builds(Diurnal, st.just(30.0), st.just(0.9), st.just(40.0), st.just(20.0)),
 )
-WAITS = st.sampled_from([Backoff(0.5, 8.0, give_up=5), FixedWait(0.4), Immediate(give_up=9)])
+WAITS = st.sampled_from(
+    [
+        Backoff(0.5, 8.0, give_up=5),
+        Backoff(0.2, 2.0, "decorrelated"),
+        Backoff(0.5, 4.0, "none"),
+        FixedWait(0.4),
+        Immediate(give_up=9),
+    ]
+)
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -226,10 +235,19 @@ WAITS = st.sampled_from([Backoff(0.5, 8.0, give_up=5), FixedWait(0.4), Immediate
     strategy=st.sampled_from(STRATEGIES),
     seed=st.integers(0, 1 << 30),
     people=PEOPLE,
-    session=st.sampled_from([Exponential(25.0), Lognormal(8.0, 1.2), Exponential(400.0), Forever()]),
+    session=st.sampled_from(
+        [
+            Exponential(25.0),
+            Lognormal(8.0, 1.2),
+            Lognormal(2.0, 2.0),
+            Exponential(0.5),
+            Exponential(400.0),
+            Forever(),
+        ]
+    ),
     waits=WAITS,
     timeout_s=st.sampled_from([0.05, 2.0, 10.0]),
-    login_cpu_s=st.sampled_from([0.0, 0.002, 0.03]),
+    login_cpu_s=st.sampled_from([0.0, 0.0008, 0.002, 0.03]),
     backend_logins_per_s=st.sampled_from([0.0, 30.0, 500.0]),
     backlog=st.sampled_from([4, 128]),
     fault=st.sampled_from(["", "kill_pod", "backend_down", "node_loss"]),
@@ -249,7 +267,7 @@ def test_the_short_way_through_quiet_times_leads_to_the_same_to_the_last_bit(
     fault,
     level,
 ):
-    if isinstance(people, Poisson) and isinstance(session, Forever):
+    if not isinstance(people, Fixed) and isinstance(session, Forever):
         session = Exponential(60.0)
     setup = setup_of(
         strategy,
