@@ -59,7 +59,7 @@ class Deploy(Part):
     every: PositiveDuration | None = Field(
         default=None, description="a new release again and again, `count` times"
     )
-    count: int | None = Field(default=None, ge=1, description="with every: how many")
+    count: int | None = Field(default=None, ge=1, le=10_000, description="with every: how many")
     first: Duration | None = Field(
         default=None, description="with every: when the first one comes; after one `every` if not given"
     )

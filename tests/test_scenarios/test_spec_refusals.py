@@ -72,6 +72,7 @@ from tests.test_scenarios.specs import refusal
         ("deploys=[5]", "deploys.0: 5 is not a mapping"),
         ("deploys=[{at: 6s, every: 5s}]", "deploys.0: give exactly one of at, every, rollback_at"),
         ("deploys=[{every: 5s}]", "deploys.0: every needs a count"),
+        ("deploys=[{every: 1ms, count: 1000000000}]", "deploys.0.count: 1000000000 must be at most 10000"),
         ("deploys=[{at: 5s, count: 3}]", "deploys.0: count does not go with at"),
         ("deploys.2.at=200s", "deploys.2 comes at 200s, which must be before the end at duration=95s"),
         ("deploys={every: 60s, count: 2}", "deploys.0 comes at 2m, which must be before the end"),
