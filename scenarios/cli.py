@@ -270,6 +270,9 @@ cli_validate.register(app)
 cli_own.register(app)
 
 
+INTERRUPTED = "interrupted before anything was measured"
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of `drainbow` and `kubectl-drainbow`: every error ends in one line and an exit code."""
     sys.exit(_run(argv))
@@ -293,7 +296,12 @@ def _run(argv: Sequence[str] | None) -> int:
     except Stop as error:
         return _say(str(error), error.code)
     except (KeyboardInterrupt, typer.Abort):
-        return _say("interrupted before anything was measured", Exit.INTERRUPTED)
+        return _say(INTERRUPTED, Exit.INTERRUPTED)
+    except (ImportError, SystemError) as error:
+        # compiled modules make these of a Ctrl-C that comes while they are being loaded
+        if not isinstance(error.__cause__ or error.__context__, KeyboardInterrupt):
+            raise
+        return _say(INTERRUPTED, Exit.INTERRUPTED)
     except RecordError as error:
         return _say(str(error), Exit.USER_MISTAKE)
     except (BrokenPipeError, SystemExit):

@@ -190,3 +190,26 @@ def test_a_terminal_that_knows_only_ascii_gets_the_answer_too():
     )
     assert (told.returncode, told.stderr) == (0, "")
     assert "KEY=V1,V2,?" in told.stdout
+
+
+@pytest.mark.parametrize("made_of_it", [ImportError("initialization failed"), SystemError("returned NULL")])
+def test_ctrl_c_while_a_compiled_module_is_loaded_is_an_interruption(capsys, monkeypatch, made_of_it):
+    def load(*_, **__):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as interrupt:
+            raise made_of_it from interrupt
+
+    monkeypatch.setattr("scenarios.housekeeping.examine", load)
+    code, out, err = drainbow("doctor", capsys=capsys)
+    assert (code, out) == (130, "")
+    assert err == "drainbow: interrupted before anything was measured\n"
+
+
+def test_an_import_that_fails_of_itself_is_no_interruption(capsys, monkeypatch):
+    def load(*_, **__):
+        raise ImportError("no such library")
+
+    monkeypatch.setattr("scenarios.housekeeping.examine", load)
+    with pytest.raises(ImportError, match="no such library"):
+        drainbow("doctor", capsys=capsys)
