@@ -75,7 +75,7 @@ class FastCrowd:
         self._expected_s = math.inf  # the last arrival that it knows
         self._watched: set[int] = set()  # that have not been cut
         self._backends: tuple[str, ...] = ()
-        self._asked: Sequence[str] = ()
+        self._asked: Sequence[str] | None = None
         self._numbers = np.zeros(0, np.int64)  # of the pods asked last
         self._coming: Iterator[Array] = iter(())
         self._rows: list[Array] = []
@@ -159,7 +159,7 @@ class FastCrowd:
         self._names.append(pod)
         self._of.append(release)
         self._pods[pod] = number
-        self._asked = ()
+        self._asked = None  # a pod may have a new number; nobody asks for None
         self._emptied[number] = emptied
         rooms.room_for_pods(self._s, number + 1)
         self._open = self._s["pods"]["open"]

@@ -6,9 +6,12 @@ import polars as pl
 import pytest
 
 from deployer.fleet import Decision, Kind, Limits, Outcome
+from loadgen.behaviour.arrivals import Poisson
 from loadgen.behaviour.attempts import Attempt, ClosedBy
-from loadgen.behaviour.sessions import Forever
-from sim.setup import Bad, CrowdKind, Fault, FaultKind, FleetSetup, Nodes, PlannedDeploy
+from loadgen.behaviour.backoff import Fixed as FixedWait
+from loadgen.behaviour.sessions import Exponential, Forever
+from loadgen.behaviour.settings import Behaviour
+from sim.setup import Bad, CrowdKind, Fault, FaultKind, FleetSetup, Nodes, PlannedDeploy, ServerSetup
 from sim.world import simulate
 
 
@@ -186,3 +189,21 @@ def test_while_the_api_is_away_routes_stay_and_a_deploy_waits(setup_of):
     assert not any(5.5 < t_s < 15.5 for t_s, _ in outcome.actions)
     assert not any(r.forced for r in outcome.connections)
     assert any(5.5 < r.t_request_s < 15.5 and r.t_ready_s is not None for r in outcome.connections)
+
+
+def test_a_lost_node_with_the_only_pod_that_could_be_asked_is_no_error(setup_of):
+    """Nobody is left to be asked, right after another pod has begun to listen."""
+    outcome = simulate(
+        setup_of(
+            "rainbow",
+            seed=2000,
+            crowd=CrowdKind.FAST,
+            duration_s=40.0,
+            limits=Limits(replicas=1),
+            behaviour=Behaviour(Poisson(2.0), Exponential(0.5), FixedWait(0.4), connect_timeout_s=2.0),
+            deploys=(PlannedDeploy(3.0, "b2c3d4"), PlannedDeploy(20.0, "c3d4e5")),
+            faults=(Fault(21.725164996726686, FaultKind.NODE_LOSS, duration_s=2.0),),
+            server=ServerSetup(login_cpu_s=0.03, backend_logins_per_s=0.0, linger_s=0.0),
+        )
+    )
+    assert outcome.pods
