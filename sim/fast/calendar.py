@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sim.fast.compiled import compiled
 from sim.fast.layout import OVER
-from sim.fast.lives import BITS, BLOCK, IN_A_BLOCK, bucket_ends_s, free_bucket
+from sim.fast.lives import BITS, BLOCK, IN_A_BLOCK, bucket_ends_s, free_bucket, insert
 from sim.fast.store import W, calendar, fetch_block, lives, marks, present, soon, unsorted
 
 
@@ -68,11 +68,4 @@ def put_in_order(w: W) -> None:
         present(w)[to].t_s = unsorted(w)[i].t_s
         present(w)[to].life = unsorted(w)[i].life
     for i in range(1, n):
-        t_s, life = present(w)[i].t_s, present(w)[i].life
-        to = i
-        while to > 0 and present(w)[to - 1].t_s > t_s:
-            present(w)[to].t_s = present(w)[to - 1].t_s
-            present(w)[to].life = present(w)[to - 1].life
-            to -= 1
-        present(w)[to].t_s = t_s
-        present(w)[to].life = life
+        insert(w, 0, i, present(w)[i].t_s, present(w)[i].life)

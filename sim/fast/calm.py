@@ -246,9 +246,8 @@ def calm(w: W, until_s: float) -> int:
             if not is_live(w, what):
                 continue
             if users(w)[slot].end_s < t_s:
-                session_ends(
-                    w, slot, users(w)[slot].end_s
-                )  # there is no next one, or it would have ended before
+                # there is no next one, or it would have ended before
+                session_ends(w, slot, users(w)[slot].end_s)
                 continue
             if not lost(w, slot, t_s):
                 continue

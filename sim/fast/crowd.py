@@ -134,7 +134,6 @@ class FastCrowd:
         self._g["bucket_s"] = self._duration_s / (buckets - 1)
         self._g["buckets_per_s"] = (buckets - 1) / self._duration_s
         self._g["bucket"] = self._g["in_order"] = 0
-        self._g["end_s"] = self._now_s + self._duration_s
         if not isinstance(population, Fixed):
             self._coming = coming(population, self._seed)
             self._expected_s = -math.inf
@@ -203,7 +202,7 @@ class FastCrowd:
         number = self._pods[pod]
         if len(self._s["pool"]) < self._g["pool"] + 3 * len(self._s["users"]):
             self._s.grow("pool", len(self._s["pool"]) + 4 * len(self._s["users"]))
-        rooms.room_for_slots(self._s, int(self._s["pods"][number]["open"] + self._g["flying"]) + ROOM)
+        rooms.room_for_slots(self._s, int(self._s["pods"][number]["open"]))
         record = self._s["pods"][number]
         record["pace_until_s"] = math.inf if newcomers else self._now_s + float(self._g["one_way_s"])
         record["pace_s"] = self._now_s if per_s else math.inf
@@ -223,7 +222,7 @@ class FastCrowd:
         self._sync()
         if pod in self._pods:
             open_now = int(self._s["pods"][self._pods[pod]]["open"])
-            rooms.room_for_slots(self._s, open_now + int(self._g["flying"]) + ROOM)
+            rooms.room_for_slots(self._s, open_now)
             rooms.room_for_timers(self._s, open_now + ROOM)
             key = key_of(self._seed, "peers")
             keepalive_s = self._behaviour.keepalive_s
@@ -270,7 +269,7 @@ class FastCrowd:
         """The run is over: the tables that the record's level asks for."""
         self._sync()
         slot = 0
-        rooms.room_for_slots(self._s, int(self._g["flying"]) + ROOM)
+        rooms.room_for_slots(self._s, 0)
         everybody = len(self._s["users"]) + len(self._s["lives"])
         while (slot := orders.finish_all(self._s.address, slot)) < everybody:
             self._keep_rows()
@@ -334,7 +333,7 @@ class FastCrowd:
         affected = self._s["pods"][number]["open" if stage == ACCEPTED else "backlog"]
         if not affected:
             return
-        rooms.room_for_slots(self._s, int(affected) + int(self._g["flying"]) + ROOM)
+        rooms.room_for_slots(self._s, int(affected))
         losses = self._s["losses"]
         while not queues.fits(losses, int(affected) + ROOM):
             losses = queues.twice(losses)

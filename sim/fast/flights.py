@@ -27,7 +27,7 @@ from sim.fast.layout import (
     TRYING,
 )  # fmt: skip
 from sim.fast.lives import wake
-from sim.fast.queues import packed, push, put
+from sim.fast.queues import kind_of, packed, push, put
 from sim.fast.store import W, busy, flights, hosts, lives, logins, pods, readies, stages, users
 from sim.fast.users import add, count
 
@@ -175,7 +175,6 @@ def settle(w: W) -> None:
     catch_up_all(w, at_s)
     times_s = np.empty(w.flying)
     whats = np.empty(w.flying, np.int64)
-    kinds = np.empty(w.flying, np.int64)
     n = 0
     for i in range(w.active):
         pod = busy(w)[i]
@@ -189,15 +188,15 @@ def settle(w: W) -> None:
                 continue
             ready_s = lives(w)[f.life].ready_s
             if f.accepted_s > at_s:
-                times_s[n], kinds[n] = f.accepted_s, ACCEPT
+                times_s[n], kind = f.accepted_s, ACCEPT
             elif f.accepted_s + 2 * w.one_way_s > at_s:
-                times_s[n], kinds[n] = f.accepted_s + 2 * w.one_way_s, LOGIN
+                times_s[n], kind = f.accepted_s + 2 * w.one_way_s, LOGIN
             elif f.served_s > at_s:
-                times_s[n], kinds[n] = f.served_s, SERVED
+                times_s[n], kind = f.served_s, SERVED
             else:
-                times_s[n], kinds[n] = ready_s, READY
+                times_s[n], kind = ready_s, READY
             slot = land(w, pod, number, at_s)
-            whats[n] = packed(kinds[n], slot, users(w)[slot].serial)
+            whats[n] = packed(kind, slot, users(w)[slot].serial)
             n += 1
         p.accepted = p.came
         p.logged = p.came
@@ -205,9 +204,9 @@ def settle(w: W) -> None:
     w.flying = 0
     w.passed_s = -math.inf
     for i in np.argsort(times_s[:n], kind="mergesort"):
-        if kinds[i] == LOGIN:
+        if kind_of(whats[i]) == LOGIN:
             put(logins(w), times_s[i], whats[i])
-        elif kinds[i] == READY:
+        elif kind_of(whats[i]) == READY:
             put(readies(w), times_s[i], whats[i])
         else:
             w.sequence += 1

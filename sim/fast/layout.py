@@ -154,7 +154,6 @@ GLOBAL = np.dtype(
     [
         ("now_s", f8),
         ("zero_s", f8),  # inf before time zero
-        ("end_s", f8),  # of the run
         ("backend_back_s", f8),  # it is away before
         ("limiter_s", f8),  # the backend's next turn is not before
         ("pace_s", f8),  # the earliest of all pods'

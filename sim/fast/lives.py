@@ -68,20 +68,25 @@ def free_bucket(w: W, bucket: int) -> None:
 
 
 @compiled
+def insert(w: W, first: int, to: int, t_s: float, life: int) -> None:
+    """Put a life into its place among `present[first:to]`, which are in order; what comes after it moves up."""
+    while to > first and present(w)[to - 1].t_s > t_s:
+        present(w)[to].t_s = present(w)[to - 1].t_s
+        present(w)[to].life = present(w)[to - 1].life
+        to -= 1
+    present(w)[to].t_s = t_s
+    present(w)[to].life = life
+
+
+@compiled
 def add_life(w: W, end_s: float) -> int:
     """A place for one that ends then; the caller fills the rest of it."""
     bucket = bucket_of(w, end_s)
     at = new_life(w, bucket)
     lives(w)[at].end_s = end_s
     if bucket == w.bucket and w.in_order:
-        to = w.sorted_to
+        insert(w, w.sorted_at, w.sorted_to, end_s, at)
         w.sorted_to += 1
-        while to > w.sorted_at and present(w)[to - 1].t_s > end_s:
-            present(w)[to].t_s = present(w)[to - 1].t_s
-            present(w)[to].life = present(w)[to - 1].life
-            to -= 1
-        present(w)[to].t_s = end_s
-        present(w)[to].life = at
     return at
 
 

@@ -173,11 +173,9 @@ def advance(address: int, until_s: float) -> int:
             continue
         may_be_calm = True
         clear_s = min(t_s, until_s)
+        # a login's second half goes before a SYN of the same moment, here as in `flights`
         if hot_s < t_s or (hot_s == t_s and hot_kind == LOGIN and source == KNOCKS):
-            t_s, source = (
-                hot_s,
-                HOT,
-            )  # a login's second half goes before a SYN of the same moment, here as in `flights`
+            t_s, source = hot_s, HOT
         state = DONE
         if w.emptied >= 0:
             state = EMPTIED

@@ -66,9 +66,8 @@ def zero(address: int) -> None:
             enlist(w, slot)
         if u.phase == ONLINE:
             if u.ready_s > w.now_s - HALF_A_MICROSECOND and w.series:
-                count(
-                    w, u.ready_s, pods(w)[u.pod].release, OF_LOGINS, False
-                )  # whose login makes it time zero
+                # whose login makes it time zero
+                count(w, u.ready_s, pods(w)[u.pod].release, OF_LOGINS, False)
             rest(w, slot)
 
 

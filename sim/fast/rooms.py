@@ -50,7 +50,7 @@ _RINGS = ("knocks", "logins", "turns", "readies", "losses")
 def grow(store: Store) -> None:
     """Twice the room of what is short of it. Raises SetupError for more users than can be numbered."""
     g = store.all[0]
-    wanted = ROOM + int(g["flying"]) + 2
+    wanted = ROOM + int(g["flying"]) + 2  # as `calm` reckons it
     for name in _RINGS:
         if not queues.fits(store[name], wanted):
             store[name] = queues.twice(store[name])
@@ -58,14 +58,18 @@ def grow(store: Store) -> None:
         store["stages"] = queues.larger(store["stages"], len(store["stages"]))
     room_for_timers(store, ROOM)
     room_for_lives(store, ROOM)
-    room_for_slots(store, wanted)
+    room_for_slots(store, 2)
     if g["paced"] and g["pool"] + len(store["users"]) >= len(store["pool"]):
         store.grow("pool", 2 * len(store["pool"]) + 2 * len(store["users"]))
 
 
 def room_for_slots(store: Store, more: int) -> None:
-    """At least so many free ones, where users come and go. Raises SetupError for more than can be numbered."""
+    """At least so many free ones, beyond those that logins in flight and the next events may take.
+
+    Where users come and go: a fixed population has one each. Raises SetupError for more than can be numbered.
+    """
     g, users = store.all[0], len(store["users"])
+    more += int(g["flying"]) + ROOM
     if g["population"] or g["free"] > more:
         return
     size = users

@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
-import time
 import uuid
+from functools import partial
 from pathlib import Path
 
 import pytest
+
+from tests.test_kubernetes import server
 
 HERE = Path(__file__).parent
 
@@ -88,12 +90,8 @@ def echo(api, namespace, image):
     return namespace
 
 
-def eventually(holds, timeout_s=60.0):
-    until_s = time.monotonic() + timeout_s
-    while not (found := holds()):
-        assert time.monotonic() < until_s, "it did not come about"
-        time.sleep(0.1)
-    return found
+eventually = partial(server.eventually, timeout_s=60.0, every_s=0.1)
+"""A real cluster takes its time."""
 
 
 FAST = ("--hold", "2s", "--set", "progress_deadline=60s", "--count", "metric:chat_open_connections:9090")

@@ -272,9 +272,9 @@ def with_service(*ports, **spec):
     return server
 
 
-def eventually(holds, timeout_s=10.0):
+def eventually(holds, timeout_s=10.0, every_s=0.01):
     until_s = time.monotonic() + timeout_s
     while not (found := holds()):
         assert time.monotonic() < until_s, "it did not come about"
-        time.sleep(0.01)
+        time.sleep(every_s)
     return found
