@@ -20,7 +20,7 @@ from loadgen.behaviour.settings import Behaviour
 from scenarios.assemble import action_rows, frame, verdict_rows
 from scenarios.record import RUN_END, RUN_START
 from scenarios.spec import Spec, SpecError, users
-from scenarios.spec.units import share_of
+from scenarios.spec.units import duration_text, share_of
 
 if TYPE_CHECKING:
     from sim.outcome import Outcome
@@ -34,7 +34,7 @@ def behaviour_of(spec: Spec) -> Behaviour:
     """The users' settings. Raises SpecError for a file that holds no times and for values that cannot be."""
     try:
         return Behaviour(
-            population=_population(spec.users),
+            population=_population(spec),
             session=_session(spec.users.session),
             reconnect=_reconnect(spec.users.reconnect),
             ramp_per_s=spec.users.ramp,
@@ -168,7 +168,8 @@ def frames_of(outcome: Outcome) -> dict[str, pl.DataFrame]:
     }
 
 
-def _population(given: users.Users) -> arrivals.Population:
+def _population(spec: Spec) -> arrivals.Population:
+    given = spec.users
     if given.arrivals is None:
         return arrivals.Fixed(given.count or 0)
     chosen = given.arrivals.chosen
@@ -176,8 +177,14 @@ def _population(given: users.Users) -> arrivals.Population:
         return arrivals.Poisson(chosen.per_s)
     if isinstance(chosen, users.Diurnal):
         return arrivals.Diurnal(chosen.per_s, chosen.swing, chosen.period, chosen.peak)
-    trace = read_trace(Path(chosen.file))
-    return trace if chosen.speed == 1 else trace.compressed(chosen.speed)
+    trace = read_trace(Path(chosen.file), chosen.column)
+    trace = trace if chosen.speed == 1 else trace.compressed(chosen.speed)
+    if trace.times_s[0] >= spec.duration:
+        raise ValueError(
+            f"{chosen.file}: the first arrival is at {trace.times_s[0]:,.10g} s, and the run ends at "
+            f"{duration_text(spec.duration)}; write times as seconds since time zero"
+        )
+    return trace
 
 
 def _session(given: users.Session) -> sessions.Session:
@@ -203,7 +210,7 @@ def _length(
         assert given.median is not None
         return sessions.Lognormal(given.median, given.sigma)
     assert isinstance(given, users.Empirical)
-    lengths = read_sessions(Path(given.file))
+    lengths = read_sessions(Path(given.file), given.column)
     return lengths if given.speed == 1 else lengths.scaled(1 / given.speed)
 
 

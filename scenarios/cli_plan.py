@@ -244,7 +244,7 @@ def plan(
 
     if figure is not None and figure.suffix not in _FORMATS:
         raise UserMistake(f"--figure {figure}: the name must end in {' or '.join(_FORMATS)}")
-    given = _Given(scenario, tuple(set_))
+    given = _Given(scenario, tuple(set_), deploys_per_day)
     given.sessions(sessions, column, unit, session_quantiles)
     given.nodes(nodes, node_cpu, node_memory)
     given.put(
@@ -270,7 +270,9 @@ def plan(
 class _Given:
     """What was given on the command line, on top of the scenario or of the defaults."""
 
-    def __init__(self, scenario: str | None, settings: tuple[str, ...]) -> None:
+    def __init__(
+        self, scenario: str | None, settings: tuple[str, ...], deploys_per_day: float | None = None
+    ) -> None:
         from scenarios.plan.service import service_of
         from scenarios.spec import SpecError, load
 
@@ -281,7 +283,7 @@ class _Given:
         self.notes: list[str] = []
         if scenario is not None:
             try:
-                self._base = service_of(load(scenario, settings))
+                self._base = service_of(load(scenario, settings), deploys_per_day)
             except SpecError as error:
                 raise UserMistake(str(error)) from None
 

@@ -129,6 +129,8 @@ def run_vary(
 
     options = Options(settings=tuple(settings), seed=seed, out=out, quiet=quiet or as_json)
     path = table or out / f"{Path(scenario).stem}-vary.parquet"
+    if path.suffix != ".parquet":
+        raise UserMistake(f"--table {path}: it is a Parquet table, so its name must end in .parquet")
     check_writable(path, ANOTHER_TABLE)
     found = vary(scenario, strategies, [varied(text) for text in over], options, seeds, jobs, dask)
     done, all_done = found.rows.height, found.rows.height == found.asked

@@ -102,7 +102,8 @@ def print_examination(console: Console, findings: Sequence[Finding]) -> None:
     table = Table(box=None, pad_edge=False, show_header=False)
     for finding in findings:
         mark = Text("ok", style="green") if finding.ok else Text("missing", style="yellow")
-        table.add_row(mark, finding.what, finding.found, "" if finding.ok else finding.way_out)
+        more = "" if finding.ok else f"\n→ {finding.way_out}"
+        table.add_row(mark, finding.what, finding.found + more)
     console.print(table)
     ok = {finding.what: finding.ok for finding in findings}
     worlds = ["sim"] + (["local"] if ok["loopback addresses"] and ok["file descriptors"] else [])

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
+import polars as pl
+
 from scenarios.spec.shape import Spec
+from scenarios.spec.units import duration_text
 
 HOUR_S = 3600.0
 NOT_PROBED = "not probed"
 """For the data plane's answer, where nobody has asked this cluster."""
+_NAMED = 8
+"""Pods or nodes that a sentence names at most."""
+
 KEPT = "kept"
 """What an answer begins with on a cluster that leaves the connections of deselected pods alone."""
 
@@ -38,6 +45,25 @@ def doubts_of(run: Mapping[str, Any], summary: Mapping[str, Any]) -> list[str]:
     else:
         return []
     return [f"not promised: nobody was disconnected in this run, but {why}."]
+
+
+def vain_faults(spec: Spec, pods: pl.DataFrame) -> list[str]:
+    """What must be told of faults that name a pod or a node where there was none: they broke nothing."""
+    found = []
+    for fault in spec.faults:
+        column = {"kill_pod": "pod", "node_loss": "node"}.get(fault.kind)
+        if column is None or fault.target == "random":
+            continue
+        there = (pl.col("t_created_s") <= fault.at) & (pl.col("t_gone_s").fill_null(math.inf) > fault.at)
+        names = sorted(name for name in pods.filter(there)[column].unique() if name is not None)
+        if fault.target not in names:
+            known = f": {', '.join(names[:_NAMED])}{' …' if len(names) > _NAMED else ''}" if names else ""
+            what = "no such pod was there" if column == "pod" else "no pod was on such a node"
+            found.append(
+                f"{fault.kind} {fault.target} at {duration_text(fault.at)} broke nothing: {what}. "
+                f"Take random, or one of those that were there{known}."
+            )
+    return found
 
 
 def mean_pods(spec: Spec, summary: Mapping[str, Any]) -> float | None:

@@ -17,12 +17,15 @@ from rich.table import Table
 from rich.text import Text
 from scipy.stats import t as student
 
+from scenarios.bands import Column, print_metrics
 from scenarios.batch import Summary, check_count, simulate_until_interrupted
 from scenarios.labels import SECTIONS, Label, interval, written
 from scenarios.run import Finished, Options, read_spec
 from scenarios.spec import Spec
 from scenarios.spec.units import duration_text
 from scenarios.thresholds import METRICS
+
+_LABELS = tuple(label for _, labels in SECTIONS for label in labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,8 @@ def print_replications(console: Console, spec: Spec, finished: Finished, replica
                 interval(label, spread.mean_low, spread.mean_high),
                 interval(label, spread.one_low, spread.one_high),
             )
-    _print_with_folders(console, table, spec, [finished])
+    console.print(table)
+    _print_folders(console, spec, [finished])
 
 
 def print_differences(
@@ -140,33 +144,26 @@ def print_differences(
 ) -> None:
     """A column for each strategy: the mean, and from the second on the paired difference to the first."""
     (first, baseline), *others = found.items()
-    table = Table(box=None, pad_edge=False)
-    table.add_column("")
-    table.add_column(first, justify="right")
-    for name, _ in others:
-        table.add_column(name, justify="right")
-        table.add_column(f"− {first}, 95 %", justify="right")
-    for title, labels in SECTIONS:
-        table.add_row(Text(title, style="bold"))
-        for label in labels:
-            cells = [_mean(baseline.spread(label.key), label)]
-            for _, other in others:
-                cells.append(_mean(other.spread(label.key), label))
-                spread = other.difference(baseline, label.key)
-                cells.append(
-                    "–"
-                    if spread is None
-                    else interval(label, spread.mean_low, spread.mean_high, difference=True)
-                )
-            table.add_row(f"  {label.text}", *cells)
-    _print_with_folders(console, table, spec, finished)
+    columns = [
+        Column(first, {label.key: Text(_mean(baseline.spread(label.key), label)) for label in _LABELS})
+    ]
+    for name, other in others:
+        means = {label.key: Text(_mean(other.spread(label.key), label)) for label in _LABELS}
+        apart = {label.key: Text(_difference(other, baseline, label)) for label in _LABELS}
+        columns += [Column(name, means), Column(f"− {first}, 95 %", apart, with_the_one_before=True)]
+    print_metrics(console, columns)
+    _print_folders(console, spec, finished)
 
 
-def _print_with_folders(console: Console, table: Table, spec: Spec, finished: Sequence[Finished]) -> None:
-    console.print(table)
+def _print_folders(console: Console, spec: Spec, finished: Sequence[Finished]) -> None:
     console.print(Text(f"\n{warm_up_note(spec)}"), soft_wrap=True)
     for one in finished:
         console.print(Text(f"{one.strategy}, first seed: {one.folder}/report.html"), soft_wrap=True)
+
+
+def _difference(one: Replications, other: Replications, label: Label) -> str:
+    spread = one.difference(other, label.key)
+    return "–" if spread is None else interval(label, spread.mean_low, spread.mean_high, difference=True)
 
 
 def _mean(spread: Spread | None, label: Label) -> str:

@@ -28,7 +28,7 @@ from scenarios.housekeeping import docker, kind_tool
 from scenarios.interrupts import Interrupts
 from scenarios.load import HostLoad, Load
 from scenarios.metrics import summarise, summary_json
-from scenarios.notes import doubts_of, notes_of
+from scenarios.notes import doubts_of, notes_of, vain_faults
 from scenarios.progress import Progress, for_person
 from scenarios.real import Moment, run_real
 from scenarios.record import Record, RecordError, read_record, record_of, write_record
@@ -250,6 +250,7 @@ def _run(
         }
         record = record_of(run, given.tables)
         summary = summarise(record)
+        notes = [*vain_faults(lived, record.tables["pods"]), *notes]
         run["notes"] = [*notes_of(lived, strategy, summary), *doubts_of(run, summary), *notes]
         record = Record({**record.run, **run}, record.tables)
         show.phase("writing the report")

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from scenarios.bands import Column, print_metrics
 from scenarios.labels import SECTIONS, best, bounds, written
-from scenarios.notes import doubts_of
+from scenarios.notes import doubts_of, vain_faults
 from scenarios.record import read_record
 from scenarios.report.groups import Group, grouped
 from scenarios.run import Finished
+from scenarios.spec import spec_of
 
 
 def print_finished(console: Console, finished: Sequence[Finished], page: Path | None = None) -> None:
@@ -24,16 +25,16 @@ def print_finished(console: Console, finished: Sequence[Finished], page: Path | 
     """
     records = [read_record(one.folder) for one in finished]
     groups = grouped(records, [one.summary for one in finished], [str(one.folder) for one in finished])
-    console.print(_table(groups))
+    print_metrics(console, [_column(group, groups) for group in groups])
     for one, record in zip(finished, records, strict=True):
-        for line in doubts_of(record.run, one.summary):
+        faults = vain_faults(spec_of(record.run["spec"], "run.json"), record.tables["pods"])
+        for line in [*doubts_of(record.run, one.summary), *faults]:
             console.print(Text(f"{one.strategy}: {line}", style="bold yellow"), soft_wrap=True)
         for line in one.missed:
-            console.print(Text(f"threshold missed: {line}", style="bold red"))
+            console.print(Text(f"threshold missed: {line}", style="bold red"), soft_wrap=True)
         if one.interrupted:
-            console.print(
-                Text(f"interrupted: {one.folder} has what was measured until then", style="bold yellow")
-            )
+            text = f"interrupted: {one.folder} has what was measured until then"
+            console.print(Text(text, style="bold yellow"), soft_wrap=True)
     console.print()
     for one in finished:
         console.print(Text(f"{one.strategy}: {one.folder}/report.html"), soft_wrap=True)
@@ -41,27 +42,18 @@ def print_finished(console: Console, finished: Sequence[Finished], page: Path | 
         console.print(Text(f"side by side: {page}"), soft_wrap=True)
 
 
-def _table(groups: Sequence[Group]) -> Table:
-    table = Table(box=None, pad_edge=False, show_edge=False)
-    table.add_column("")
-    for group in groups:
-        named = group.name if group.world in group.name else f"{group.name} ({group.world})"
-        table.add_column(named if group.runs == 1 else f"{named}\nmean of {group.runs}", justify="right")
-    for title, labels in SECTIONS:
-        table.add_row(Text(title, style="bold"))
+def _column(group: Group, groups: Sequence[Group]) -> Column:
+    named = group.name if group.world in group.name else f"{group.name} ({group.world})"
+    cells = {}
+    for _, labels in SECTIONS:
         for label in labels:
-            means = [group.mean(label.key) for group in groups]
-            winner = best(label, means)
-            cells = []
-            for group, mean in zip(groups, means, strict=True):
-                cell = Text(
-                    written(label, mean, several=group.runs > 1),
-                    style="bold green" if mean is not None and written(label, mean) == winner else "",
-                )
-                spread = group.spread(label.key)
-                interval = "" if spread is None else bounds(label, spread.mean_low, spread.mean_high)
-                if interval:
-                    cell.append(f"\n{interval}", style="dim not bold")
-                cells.append(cell)
-            table.add_row(f"  {label.text}", *cells)
-    return table
+            mean = group.mean(label.key)
+            winner = best(label, [each.mean(label.key) for each in groups])
+            wins = mean is not None and written(label, mean) == winner
+            cell = Text(written(label, mean, several=group.runs > 1), style="bold green" if wins else "")
+            spread = group.spread(label.key)
+            interval = "" if spread is None else bounds(label, spread.mean_low, spread.mean_high)
+            if interval:
+                cell.append(f"\n{interval}", style="dim not bold")
+            cells[label.key] = cell
+    return Column(named if group.runs == 1 else f"{named}\nmean of {group.runs}", cells)

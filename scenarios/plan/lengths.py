@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -13,23 +12,12 @@ import numpy as np
 from scipy.stats import norm
 
 from loadgen.behaviour.errors import BadSettingError
+from loadgen.behaviour.files import UNIT_NAMES, UNITS_S, read_times
 from loadgen.behaviour.sessions import Empirical, Exponential, Lognormal, Session, Weibull
 from scenarios.errors import UserMistake
 from scenarios.plan.text import time_text
-from scenarios.spec.base import nearest
 from scenarios.spec.units import duration_s, duration_text
 
-UNITS_S: Mapping[str, float] = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_SUFFIXES = {
-    "_ms": "ms",
-    "_s": "s",
-    "_sec": "s",
-    "_seconds": "s",
-    "_min": "m",
-    "_minutes": "m",
-    "_h": "h",
-    "_hours": "h",
-}
 FEW = 30
 """From fewer sessions than this a plan says little."""
 
@@ -43,28 +31,23 @@ class Lengths:
 
 
 def read_lengths(path: Path, column: str | None = None, unit: str | None = None) -> Lengths:
-    """Session lengths from one column of a CSV file; a header may be there.
+    """Session lengths from one column of a CSV file, found as `loadgen.behaviour.files.read_times` says.
 
-    The column is the only one, or the only one whose name ends in a unit, where none is named. The unit is that of the header's ending (`duration_ms`), else seconds, where none is given. Rows of 0 are
-    left out. Raises UserMistake.
+    Rows of 0 are left out. Raises UserMistake.
     """
-    rows = _rows(path)
-    header, rows = (rows[0][1], rows[1:]) if _is_header(rows[0][1]) else (None, rows)
-    at, name = _column(path, header, column)
-    if unit is None:
-        ending = next((u for suffix, u in _SUFFIXES.items() if name.lower().endswith(suffix)), "s")
-    else:
-        ending = unit
-    if ending not in UNITS_S:
-        raise UserMistake(f"--unit {ending}: give one of {', '.join(UNITS_S)}")
-    values = _values(path, rows, at, None if header is None else len(header))
-    lengths = [value * UNITS_S[ending] for value in values if value > 0]
+    if unit is not None and unit not in UNITS_S:
+        raise UserMistake(f"--unit {unit}: give one of {', '.join(UNITS_S)}")
+    try:
+        times = read_times(path, column, unit, option="--column")
+    except BadSettingError as error:
+        raise UserMistake(str(error)) from None
+    lengths = [value_s for value_s in times.values_s if value_s > 0]
     if not lengths:
-        raise UserMistake(f"{path} has no session above 0 in {name}; give one length a row")
-    left_out = len(values) - len(lengths)
+        raise UserMistake(f"{path} has no session above 0 in {times.column}; give one length a row")
+    left_out = len(times.values_s) - len(lengths)
     session = Empirical(tuple(lengths))
     told = (
-        f"{len(lengths):,} session{'s' if len(lengths) > 1 else ''} from {path.name} ({name}, in {ending}): median {time_text(float(np.median(lengths)))}, "
+        f"{len(lengths):,} session{'s' if len(lengths) > 1 else ''} from {path.name} ({times.column}, in {UNIT_NAMES[times.unit]}): median {time_text(float(np.median(lengths)))}, "
         f"mean {time_text(session.mean_s)}, longest {time_text(max(lengths))}"
     )
     if left_out:
@@ -148,73 +131,3 @@ def _quantiles(text: str) -> dict[float, float]:
 
 def _told(quantiles: Mapping[float, float]) -> str:
     return ",".join(f"p{q * 100:g}={duration_text(t_s)}" for q, t_s in quantiles.items())
-
-
-_Row = tuple[int, list[str]]
-"""The line of the file that a row ends in, and its cells."""
-
-
-def _rows(path: Path) -> list[_Row]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        what = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
-        what = error.strerror if isinstance(error, OSError) and error.strerror else what
-        raise UserMistake(
-            f"{path} cannot be read: {what}; give a CSV file with a session's length in each row"
-        ) from None
-    if not rows:
-        raise UserMistake(f"{path} is empty; give a CSV file with a session's length in each row")
-    return rows
-
-
-def _is_header(row: Sequence[str]) -> bool:
-    for cell in row:
-        try:
-            float(cell)
-        except ValueError:
-            continue
-        return False
-    return True
-
-
-def _column(path: Path, header: Sequence[str] | None, column: str | None) -> tuple[int, str]:
-    if column is None:
-        if header is not None and len(header) > 1:
-            named = [h.strip() for h in header]
-            timed = [n for n, name in enumerate(named) if name.lower().endswith(tuple(_SUFFIXES))]
-            if len(timed) == 1:
-                return timed[0], named[timed[0]]
-            raise UserMistake(
-                f"{path} has the columns {', '.join(named)}; say by --column which holds the lengths"
-            )
-        return 0, header[0].strip() if header is not None else "column 1"
-    names = [] if header is None else [h.strip() for h in header]
-    if column in names:
-        return names.index(column), column
-    if column.isdecimal() and int(column) >= 1:
-        return int(column) - 1, f"column {column}"
-    raise UserMistake(f"{path} has no column {column!r}{nearest(column, names)}")
-
-
-def _values(path: Path, rows: Sequence[_Row], at: int, columns: int | None) -> list[float]:
-    values = []
-    for line, row in rows:
-        if columns is not None and len(row) > columns:
-            raise UserMistake(
-                f"{path}, line {line}: {','.join(row)} has {len(row)} cells, the header {columns}; "
-                "write decimals with a point, and a text with commas in quotes"
-            )
-        cell = row[at].strip() if at < len(row) else ""
-        try:
-            value = float(cell)
-        except ValueError:
-            raise UserMistake(
-                f"{path}, line {line}: {cell!r} is no length of a session; give a number, such as 12.5"
-            ) from None
-        if not 0 <= value < math.inf:
-            raise UserMistake(f"{path}, line {line}: {cell} must be 0 or more and finite")
-        values.append(value)
-    return values

@@ -135,8 +135,11 @@ class Service:
         return bounds(UpdateStrategy(UpdateType.ROLLING, self.max_surge, self.max_unavailable), self.replicas)
 
 
-def service_of(spec: Spec) -> Service:
-    """The numbers that a scenario says. Raises SpecError for a file that holds no times, and UserMistake."""
+def service_of(spec: Spec, deploys_per_day: float | None = None) -> Service:
+    """The numbers that a scenario says; `deploys_per_day`, where given, instead of its own deploys.
+
+    Raises SpecError for a file that holds no times, and UserMistake.
+    """
     behaviour = build.behaviour_of(spec)
     session, fleet, rolling = behaviour.session, spec.fleet, spec.strategy.rolling
     policy, graceful = spec.drain.policy, spec.strategy.graceful
@@ -148,7 +151,7 @@ def service_of(spec: Spec) -> Service:
     return Service(
         connections=connections,
         session=session,
-        deploys_per_day=_deploys_per_day(spec),
+        deploys_per_day=_deploys_per_day(spec) if deploys_per_day is None else deploys_per_day,
         replicas=fleet.replicas,
         pod_cpu=fleet.pod.cpu,
         pod_memory_bytes=fleet.pod.memory,

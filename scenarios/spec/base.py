@@ -61,7 +61,13 @@ class Choice(Part):
                     "unknown_choice", "{word} is not one of {names}", {"word": repr(value), "names": names}
                 )
             if value not in cls.words():
-                raise PydanticCustomError("bare_choice", "{word} needs settings", {"word": value})
+                settings = models_in(cls.model_fields[keys[value]].annotation)
+                inner = ", ".join(key for model in settings for key in keys_of(model))
+                raise PydanticCustomError(
+                    "bare_choice",
+                    "{word} needs settings; write {example}, its keys are {inner}",
+                    {"word": value, "example": f"{{{value}: {{…}}}}", "inner": inner},
+                )
             value = {value: {}}
         if not isinstance(value, Mapping):
             raise PydanticCustomError(

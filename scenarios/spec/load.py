@@ -117,7 +117,8 @@ def _line(problem: Mapping[str, Any]) -> str:
     kind, context, value = problem["type"], problem.get("ctx", {}), problem["input"]
     at = ".".join(str(step) for step in path)
     if kind == "extra_forbidden":
-        return f"{at}: unknown key{nearest(str(path[-1]), known_keys(Spec, path[:-1]))}"
+        space = "; write a space after the colon" if ":" in str(path[-1]) else ""
+        return f"{at}: unknown key{space or nearest(str(path[-1]), known_keys(Spec, path[:-1]))}"
     if kind == "missing":
         return f"{at}: is missing"
     told = {

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Field,
     SerializerFunctionWrapHandler,
     ValidationInfo,
@@ -60,13 +61,26 @@ def _file(value: str, info: ValidationInfo) -> str:
 
 
 File = Annotated[str, Field(min_length=1), AfterValidator(_file)]
+Column = Annotated[
+    str | None,
+    BeforeValidator(lambda value: str(value) if type(value) is int else value),
+    Field(
+        min_length=1,
+        description="of the file: a header, or a number from 1; left out: the only one, or the only one whose "
+        "header ends in a unit, such as duration_ms or length_min; without a header the first",
+    ),
+]
 
 
 class Empirical(Part):
     """Lengths as measured."""
 
     short: ClassVar[str] = "file"
-    file: File = Field(description="CSV, its first column in seconds; relative to the scenario's file")
+    file: File = Field(
+        description="CSV, a length in each row, in the unit that the header ends in, else in seconds; "
+        "relative to the scenario's file"
+    )
+    column: Column = None
     speed: float = Field(default=1.0, gt=0, description="its times are divided by this")
 
 
@@ -182,8 +196,10 @@ class Trace(Part):
 
     short: ClassVar[str] = "file"
     file: File = Field(
-        description="CSV, its first column in seconds since time zero; relative to the scenario's file"
+        description="CSV, in each row a time since time zero, in the unit that the header ends in, else in "
+        "seconds; relative to the scenario's file"
     )
+    column: Column = None
     speed: float = Field(default=1.0, gt=0, description="its times are divided by this")
 
 

@@ -99,7 +99,15 @@ def test_measured_sessions_and_arrivals_are_read_with_or_without_a_header(tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("content", "says"), [("1\nlong\n", ":2: 'long'"), ("", "no lengths"), ("seconds\n-4\n", "length=-4.0")]
+    ("content", "says"),
+    [
+        ("1\nlong\n", "line 2: 'long' is no number of seconds"),
+        ("", "is empty"),
+        ("seconds\n", "no session above 0"),
+        ("seconds\n-4\n", "line 2: -4"),
+        ("user,began\n7,3\n", "has the columns user, began; say by column"),
+        ("7,1767225600\n8,long\n8,9\n7\nx\n", "line 5: 'x'"),
+    ],
 )
 def test_a_file_that_is_none_is_refused_with_its_line(content: str, says: str, tmp_path: Path) -> None:
     path = tmp_path / "measured.csv"
@@ -111,11 +119,11 @@ def test_a_file_that_is_none_is_refused_with_its_line(content: str, says: str, t
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"\x89PNG\r\n\x1a\n\x00", ":1: byte 0x89 is no UTF-8 text"),
-        (b"seconds\n3\n4\xff\n", ":3: byte 0xff is no UTF-8 text"),
-        (b"\x00\x01\x02\n\x03\x04\n", ":1: byte 0x00 is no text"),
-        (b"3\n4\n" + b"x" * 5000 + b"\n", ":3: 'xxxx"),
-        (b'3\n"' + b"4" * 200_000 + b'"\n', ":2: a cell of more than 131072 characters"),
+        (b"\x89PNG\r\n\x1a\n\x00", ", line 1: byte 0x89 is no UTF-8 text"),
+        (b"seconds\n3\n4\xff\n", ", line 3: byte 0xff is no UTF-8 text"),
+        (b"\x00\x01\x02\n\x03\x04\n", ", line 1: byte 0x00 is no text"),
+        (b"3\n4\n" + b"x" * 5000 + b"\n", ", line 3: 'xxxx"),
+        (b'3\n"' + b"4" * 200_000 + b'"\n', ", line 2: a cell of more than 131072 characters"),
     ],
     ids=["a picture", "another encoding", "zero bytes", "a long cell", "an open quote"],
 )
@@ -133,6 +141,37 @@ def test_what_is_no_csv_is_refused_with_its_line_and_what_was_expected(
         assert len(said) < len(str(path)) + 200
         assert "\n" not in said
         assert "codec" not in said
+
+
+@pytest.mark.parametrize(
+    ("content", "column", "lengths_s"),
+    [
+        ("duration_min\n2\n0.5\n", None, (120.0, 30.0)),
+        ("user,began,Length (h),bytes\n7,x,2,9\n8,y,1,9\n", None, (7200.0, 3600.0)),
+        ("user;duration_ms\n7;1500\n", None, (1.5,)),
+        ("user\tduration_s\n7\t15\n", None, (15.0,)),
+        ("duration_s,idle_s\n15,3\n", "idle_s", (3.0,)),
+        ("7,15\n8,20\n", "2", (15.0, 20.0)),
+        ("7,15\n8,20\n", None, (7.0, 8.0)),
+        ("duration_s\n0\n4\n", None, (4.0,)),
+    ],
+)
+def test_the_column_that_tells_its_unit_is_taken_and_in_that_unit(
+    content: str, column: str | None, lengths_s: tuple[float, ...], tmp_path: Path
+) -> None:
+    path = tmp_path / "measured.csv"
+    path.write_text(content)
+    assert read_sessions(path, column).lengths_s == pytest.approx(lengths_s)
+
+
+@pytest.mark.parametrize(
+    ("column", "says"), [("idle", "nearest known one is idle_s"), ("3", "no column '3'")]
+)
+def test_a_column_that_is_not_there_is_refused(column: str, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "measured.csv"
+    path.write_text("duration_s,idle_s\n15,3\n")
+    with pytest.raises(BadSettingError, match=says):
+        read_sessions(path, column)
 
 
 def test_a_spreadsheets_byte_order_mark_is_no_part_of_the_first_number(tmp_path: Path) -> None:

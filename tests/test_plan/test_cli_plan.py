@@ -53,7 +53,7 @@ def test_own_numbers_and_a_csv_are_enough(lengths: Path, capsys: pytest.CaptureF
     code, out, _ = drainbow(*OWN, "--sessions", str(lengths), "--column", "duration_ms", capsys=capsys)
     assert code == 0
     assert "200 sessions" in out
-    assert "in ms" in out
+    assert "in milliseconds" in " ".join(out.split())
     assert "1 of length 0" in out
 
 
@@ -62,7 +62,7 @@ def test_the_one_column_with_a_unit_is_taken(tmp_path: Path, capsys: pytest.Capt
     path.write_text("id,began,duration_min,bytes\n" + "".join(f"{n},x,{n + 1},9\n" for n in range(30)))
     code, out, _ = drainbow(*OWN, "--sessions", str(path), capsys=capsys)
     assert code == 0
-    assert "(duration_min, in m)" in " ".join(out.split())
+    assert "(duration_min, in minutes)" in " ".join(out.split())
 
 
 def test_two_quantiles_are_enough(capsys: pytest.CaptureFixture[str]) -> None:
@@ -156,6 +156,18 @@ def test_a_mistake_gets_one_line(
     assert all(word in err for word in words), err
 
 
+def test_a_scenario_without_deploys_can_be_planned_with_a_rate_of_ones_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "quiet.yaml"
+    path.write_text("{name: quiet, duration: 1h, users: {count: 500}}")
+    code, _, err = drainbow(str(path), capsys=capsys)
+    assert (code, "--deploys-per-day" in err) == (2, True)
+    code, out, _ = drainbow(str(path), "--deploys-per-day", "2", capsys=capsys)
+    assert code == 0
+    assert "2.00 deploys a day" in " ".join(out.split())
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -167,6 +179,7 @@ def test_a_mistake_gets_one_line(
         ("length\nnan\n", ["line 2", "nan"]),
         ("length\n\n5\n\nlong\n", ["line 5", "long"]),
         ("length\n5,3\n", ["line 2", "5,3", "2 cells", "point"]),
+        ("user;length_s\n7;0,5\n", ["line 2", "0,5", "seconds", "12.5"]),
     ],
 )
 def test_a_csv_that_cannot_be_used_gets_one_line(

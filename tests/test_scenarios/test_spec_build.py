@@ -14,6 +14,7 @@ from loadgen.behaviour import arrivals, backoff, sessions
 from scenarios import build
 from scenarios.assemble import finish
 from scenarios.metrics import summarise
+from scenarios.plan import read_lengths
 from scenarios.record import record_of
 from scenarios.spec import SpecError, catalog, compressed, load, require_built
 from sim.setup import Bad, FaultKind
@@ -77,8 +78,31 @@ def test_files_of_measured_times_are_read_and_compressed(tmp_path: Path) -> None
     assert (slow.population, slow.session) == (arrivals.Trace((2.0, 4.0)), sessions.Empirical((10.0, 30.0)))
     assert (fast.population, fast.session) == (arrivals.Trace((1.0, 2.0)), sessions.Empirical((5.0, 15.0)))
     (tmp_path / "sessions.csv").write_text("10\nlong\n")
-    with pytest.raises(SpecError, match=r"sessions\.csv:2: 'long' is no number of seconds"):
+    with pytest.raises(SpecError, match=r"sessions\.csv, line 2: 'long' is no number of seconds"):
         build.behaviour_of(spec)
+
+
+def test_a_scenario_reads_a_file_as_a_plan_does(tmp_path: Path) -> None:
+    (tmp_path / "sessions.csv").write_text("user,length_min,idle_min\n7,2,1\n8,4,1\n")
+    (tmp_path / "mine.yaml").write_text(
+        "{name: mine, duration: 60s, users: {count: 3, session: {mixture: [{weight: 1, "
+        "empirical: {file: sessions.csv, column: length_min}}]}}}"
+    )
+    spec = load(tmp_path / "mine.yaml")
+    measured = read_lengths(tmp_path / "sessions.csv", "length_min").session
+    assert measured == sessions.Empirical((120.0, 240.0))
+    assert build.behaviour_of(spec).session == sessions.Mixture(((1.0, measured),))
+    numbered = load(tmp_path / "mine.yaml", ["users.session={empirical: {file: sessions.csv, column: 2}}"])
+    assert build.behaviour_of(numbered).session == measured
+    with pytest.raises(SpecError, match="user, length_min, idle_min; say by column"):
+        build.behaviour_of(load(tmp_path / "mine.yaml", ["users.session={empirical: sessions.csv}"]))
+
+
+def test_a_trace_in_calendar_time_is_refused_and_not_an_empty_run(tmp_path: Path) -> None:
+    (tmp_path / "arrivals.csv").write_text("time\n1767225600.5\n")
+    (tmp_path / "mine.yaml").write_text("{name: m, duration: 60s, users: {arrivals: {trace: arrivals.csv}}}")
+    with pytest.raises(SpecError, match=r"first arrival is at 1,767,225,600.* ends at 1m;.*since time zero"):
+        build.behaviour_of(load(tmp_path / "mine.yaml"))
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,11 @@ from tests.test_scenarios.specs import refusal
         ("users=5", "users: 5 is not a mapping; its keys are count, arrivals"),
         ("users.session={}", "users.session: give exactly one of exponential"),
         ("users.session={weibull: null}", "users.session: weibull has no value"),
-        ("users.session=weibull", "users.session: weibull needs settings"),
+        (
+            "users.session=weibull",
+            "users.session: weibull needs settings; write {weibull: {…}}, its keys are mean, shape",
+        ),
+        ("drain.policy={few:5}", "drain.policy.few:5: unknown key; write a space after the colon"),
         ("users.session={lognormal: {sigma: 1}}", "users.session.lognormal: give either median or mean"),
         (
             "users.reconnect.exponential.jitter=ful",
