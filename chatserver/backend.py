@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import threading
 from collections.abc import Callable
 from typing import Protocol, cast
 
@@ -119,7 +122,7 @@ class Backend:
     """An XMPP server at one address.
 
     Looks every few seconds whether it accepts connections, and at once where a user's connection broke. A
-    name is looked up by these checks, not again for every login.
+    name is looked up by these checks, not again for every login while they succeed.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, host: str, port: int) -> None:
@@ -127,13 +130,14 @@ class Backend:
         self.reachable = False
         self._host = host
         self._port = port
-        self._address = (host, port)
+        self._address: tuple[str, int] | None = None  # that the last check reached
+        self._lookup: asyncio.Future[list[tuple[str, int]]] | None = None
         self._suspected = asyncio.Event()
 
     async def connect(self, factory: Callable[[], asyncio.Protocol]) -> None:
         """Connect. Raises OSError (TimeoutError is one)."""
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            await self.loop.create_connection(factory, *self._address)
+            await self._connected(factory, [self._address] if self._address else await self._found())
 
     def suspect(self) -> None:
         """A connection failed: look now whether the backend is there."""
@@ -154,10 +158,55 @@ class Backend:
     async def _look(self) -> bool:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                transport, _ = await self.loop.create_connection(asyncio.Protocol, self._host, self._port)
+                transport = await self._connected(asyncio.Protocol, await self._found())
         except OSError:
-            self._address = (self._host, self._port)
+            self._address = None
             return False
         self._address = transport.get_extra_info("peername")[:2]
         transport.close()
         return True
+
+    async def _connected(
+        self, factory: Callable[[], asyncio.Protocol], addresses: list[tuple[str, int]]
+    ) -> asyncio.BaseTransport:
+        """The first of these addresses that accepts. Raises the last one's OSError."""
+        for address in addresses[:-1]:
+            with contextlib.suppress(OSError):
+                return (await self.loop.create_connection(factory, *address))[0]
+        return (await self.loop.create_connection(factory, *addresses[-1]))[0]
+
+    async def _found(self) -> list[tuple[str, int]]:
+        """The name's addresses. Raises OSError.
+
+        The loop's own lookup is not used: its end waits for lookups under way, and a pod that is to exit would
+        wait for a silent name server. There is one at a time, in a thread that nobody waits for.
+        """
+        if self._lookup is None:
+            self._lookup = self.loop.create_future()
+            thread = threading.Thread(target=self._look_up, args=(self._lookup,), daemon=True)
+            thread.start()
+        return await asyncio.shield(self._lookup)
+
+    def _look_up(self, lookup: asyncio.Future[list[tuple[str, int]]]) -> None:
+        found: list[tuple[str, int]] = []
+        error = None
+        try:
+            infos = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+            found = [(str(info[4][0]), int(info[4][1])) for info in infos]
+        except OSError as failed:
+            error = failed
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody asks any more
+            self.loop.call_soon_threadsafe(self._looked_up, lookup, found, error)
+
+    def _looked_up(
+        self,
+        lookup: asyncio.Future[list[tuple[str, int]]],
+        found: list[tuple[str, int]],
+        error: OSError | None,
+    ) -> None:
+        self._lookup = None
+        if error is None:
+            lookup.set_result(found)
+        else:
+            lookup.set_exception(error)
+            lookup.exception()  # who asked may be gone

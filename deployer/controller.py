@@ -11,8 +11,8 @@ from deployer.actions import Action, Annotate, Block, LookAgain
 from deployer.clusters import Cluster, ClusterUnreachable
 from deployer.clusters.controlplane.objects import RejectedError
 from deployer.draining import DrainSettings, Judgement, judge, needs_counts, pins
-from deployer.draining.memory import time_of
-from deployer.fleet import DESELECTED_AT, Decision, Deployment, Fleet, Kind, PodState, Verdict
+from deployer.draining.memory import deselected_s, time_of
+from deployer.fleet import SKEW_S, Decision, Deployment, Fleet, Kind, PodState, Verdict
 from deployer.journal import Journal
 from deployer.marks import DRAINED_AT, annotated, drains, is_selected, is_wanted, marks
 from deployer.outage import Outage
@@ -62,7 +62,7 @@ def step(
         fleet, due = annotated(fleet, pinning), (*due, *pinning)
         looks.append(look_s)
         counting = needs_counts(drain) or strategy.reads_counts
-        if counting and (asked := _to_judge(fleet)):
+        if counting and (asked := _to_judge(fleet, now_s)):
             fleet = _counted(cluster, fleet, asked)
             looks.append(now_s + drain.check_every_s)
         known, judgement = _judged(fleet, drain, now_s)
@@ -162,7 +162,7 @@ def _judged(fleet: Fleet, drain: DrainSettings, now_s: float) -> tuple[tuple[Ver
 
     A slot stays when it has drained, and is not judged again: nobody can have come since.
     """
-    to_judge = _to_judge(fleet)
+    to_judge = _to_judge(fleet, now_s)
     in_use = [d for d in fleet.deployments.values() if is_selected(fleet, d) or is_wanted(fleet, d)]
     judgement = judge(replace(fleet, deployments={d.name: d for d in (*in_use, *to_judge)}), drain, now_s)
     found = [
@@ -174,7 +174,7 @@ def _judged(fleet: Fleet, drain: DrainSettings, now_s: float) -> tuple[tuple[Ver
     known = tuple(
         Verdict(d.release, d.name, Decision.DRAINED, reason, {"drained_at_s": time_of(d, DRAINED_AT)})
         for d in fleet.deployments.values()
-        if drains(fleet, d) and DRAINED_AT in d.annotations
+        if drains(fleet, d) and _drained_before(d, now_s)
     )
     verdicts = tuple(_completed(fleet, v, drain) for v in judgement.verdicts)
     return known, replace(judgement, verdicts=verdicts, annotations=(*judgement.annotations, *found))
@@ -187,14 +187,22 @@ def _completed(fleet: Fleet, verdict: Verdict, drain: DrainSettings) -> Verdict:
         return replace(verdict, whole_until_s=math.inf)
     if deployment.desired == 0 and not fleet.pods_of(deployment.name):
         return replace(verdict, decision=Decision.DRAINED, reason="its last pod has left")
-    since_s = time_of(deployment, DESELECTED_AT)
+    since_s = deselected_s(deployment)
     if since_s is None:
         return replace(verdict, whole_until_s=math.inf)
     return replace(verdict, whole_until_s=since_s + max(drain.keep_warm_s, drain.hold_s))
 
 
-def _to_judge(fleet: Fleet) -> list[Deployment]:
-    return [d for d in fleet.deployments.values() if drains(fleet, d) and DRAINED_AT not in d.annotations]
+def _to_judge(fleet: Fleet, now_s: float) -> list[Deployment]:
+    return [d for d in fleet.deployments.values() if drains(fleet, d) and not _drained_before(d, now_s)]
+
+
+def _drained_before(deployment: Deployment, now_s: float) -> bool:
+    """Whether an earlier look found the slot drained; a time that it cannot have been noted at says nothing."""
+    at_s, since_s = time_of(deployment, DRAINED_AT), deselected_s(deployment)
+    if deployment.slot is None or at_s is None or since_s is None:
+        return False
+    return since_s - SKEW_S <= at_s <= now_s + SKEW_S
 
 
 def _changes_something(fleet: Fleet, action: Action) -> bool:

@@ -22,6 +22,9 @@ DESELECTED_AT = PREFIX + "deselected-at"
 QUIET_SINCE = PREFIX + "quiet-since"
 """On a Deployment: Unix seconds since when its drain condition has held without a break."""
 
+SKEW_S = 300.0
+"""So far apart the clocks of two machines may be: a time that is further out of place is a mistake."""
+
 
 class PodState(StrEnum):
     """Where a pod stands; terminating beats all others, whatever its probe says."""
@@ -94,11 +97,6 @@ class Deployment:
     def complete(self) -> bool:
         """Every wanted pod is of the present template and ready, and no pod of an older one is left."""
         return self.updated_ready == self.updated == self.total == self.desired
-
-    def time_s(self, key: str) -> float | None:
-        """The time that an annotation holds, None where it is absent."""
-        text = self.annotations.get(key)
-        return None if text is None else float(text)
 
 
 class Outcome(StrEnum):

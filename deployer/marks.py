@@ -5,6 +5,7 @@ A deployer keeps no state of its own, so whatever a later look needs is one of t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -18,7 +19,7 @@ CRASHES = PREFIX + "crashes"
 DRAINED_AT = PREFIX + "drained-at"
 """On a slot: Unix seconds when it was found drained; nobody comes after that, so it is not asked anew."""
 NOTIFIED = PREFIX + "notified"
-"""The pods that were told of their deselection, by name with spaces between."""
+"""The pods that were told of their deselection, as `told_text` writes them."""
 AGAIN = "?"
 """After a name in NOTIFIED: it may not have heard, and is to be told once more."""
 BEGUN_AT = PREFIX + "begun-at"
@@ -102,7 +103,7 @@ def serving(fleet: Fleet, selects_release: bool) -> Deployment | None:
 def crashes(fleet: Fleet, deployment: Deployment) -> int:
     """Restarts of its containers since it serves with its present release; 0 where that is not marked yet."""
     release, at_the_switch = _mark(deployment)
-    if release != deployment.release or DESELECTED_AT in deployment.annotations:
+    if release != deployment.release or at_the_switch is None or DESELECTED_AT in deployment.annotations:
         return 0
     return max(0, _restarts(fleet, deployment) - at_the_switch)
 
@@ -119,7 +120,7 @@ def marks(fleet: Fleet, selects_release: bool, now_s: float) -> tuple[Annotate, 
                 wanted.append(_clear(deployment, SELECTED_AS, "another release is rolled out"))
                 wanted.append(_clear(deployment, CRASHES, "another release is rolled out"))
         elif drains(fleet, deployment):
-            since_s = now_s if fleet.selected_since_s is None else fleet.selected_since_s
+            since_s = now_s if fleet.selected_since_s is None else min(fleet.selected_since_s, now_s)
             if DESELECTED_AT not in deployment.annotations:
                 value = repr(float(max(since_s, deployment.created_s)))
                 wanted.append(Annotate(deployment.name, DESELECTED_AT, value, because="it is deselected"))
@@ -144,20 +145,44 @@ def annotated(fleet: Fleet, annotations: Iterable[Annotate]) -> Fleet:
     return replace(fleet, deployments=deployments)
 
 
+def told_text(names: Iterable[str]) -> str | None:
+    """Pods for NOTIFIED, None for none: `<common beginning>: <end> <end> …`, once for each beginning.
+
+    All annotations of an object may have 256 KiB together. A Deployment's pods differ in the last five letters
+    only, so that tens of thousands of them find room.
+    """
+    ends: dict[str, list[str]] = {}
+    for name in sorted(set(names)):
+        beginning, dash, end = name.rpartition("-")
+        ends.setdefault(beginning + dash, []).append(end)
+    return " ".join(f"{beginning}: {' '.join(found)}" for beginning, found in ends.items()) or None
+
+
+def told_names(text: str) -> tuple[str, ...]:
+    """The pods in NOTIFIED, an AGAIN kept; whole names with spaces between, as written once, are read too."""
+    names, beginning = [], ""
+    for word in text.split():
+        if word.endswith(":"):
+            beginning = word[:-1]
+        else:
+            names.append(beginning + word)
+    return tuple(names)
+
+
 def _on_serving(fleet: Fleet, deployment: Deployment) -> list[Annotate]:
-    release = _mark(deployment)[0]
-    if release != deployment.release or DESELECTED_AT in deployment.annotations:
+    release, at_the_switch = _mark(deployment)
+    if release != deployment.release or at_the_switch is None or DESELECTED_AT in deployment.annotations:
         value = f"{deployment.release}/{_restarts(fleet, deployment)}"
         return [
             Annotate(deployment.name, SELECTED_AS, value, because="users reach it from now on"),
             _clear(deployment, CRASHES, "users reach it from now on"),
             *(_clear(deployment, key, "it is selected again") for key in OF_DRAINING),
         ]
-    seen = crashes(fleet, deployment)
-    if seen <= int(deployment.annotations.get(CRASHES, 0)):
+    seen, noted = crashes(fleet, deployment), _whole(deployment.annotations.get(CRASHES, "0"))
+    if noted is not None and seen <= noted:
         return []
     because = f"containers of {deployment.release} restarted {seen} times since the switch to it"
-    return [Annotate(deployment.name, CRASHES, str(seen), because=because)]
+    return [Annotate(deployment.name, CRASHES, str(seen) if seen else None, because=because)]
 
 
 def _restarts(fleet: Fleet, deployment: Deployment) -> int:
@@ -165,12 +190,17 @@ def _restarts(fleet: Fleet, deployment: Deployment) -> int:
     return sum(p.restarts for p in pods if p.state is not PodState.TERMINATING)
 
 
-def _mark(deployment: Deployment) -> tuple[Release | None, int]:
+def _mark(deployment: Deployment) -> tuple[Release | None, int | None]:
+    """What SELECTED_AS says; restarts are None where they are no number, and are then noted anew."""
     text = deployment.annotations.get(SELECTED_AS)
     if text is None:
         return None, 0
     release, _, restarts = text.partition("/")
-    return release, int(restarts or 0)
+    return release, _whole(restarts or "0")
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if re.fullmatch("[0-9]{1,9}", text) else None
 
 
 def _clear(deployment: Deployment, key: str, because: str) -> Annotate:

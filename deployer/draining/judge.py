@@ -9,7 +9,7 @@ from deployer.actions import Annotate
 from deployer.draining import memory, wording
 from deployer.draining.conditions import Condition, Tally, condition
 from deployer.draining.policies import After, DrainSettings, Manual, needs_counts
-from deployer.fleet import DESELECTED_AT, QUIET_SINCE, Decision, Deployment, Fleet, Verdict
+from deployer.fleet import DESELECTED_AT, QUIET_SINCE, SKEW_S, Decision, Deployment, Fleet, Verdict
 
 Evidence = dict[str, float | int | str | None]
 
@@ -83,7 +83,7 @@ class _Look:
 def _look(
     fleet: Fleet, deployment: Deployment, settings: DrainSettings, now_s: float, forecast: bool
 ) -> _Look:
-    deselected_s = memory.time_of(deployment, DESELECTED_AT)
+    deselected_s = memory.deselected_s(deployment)
     since_s = now_s if deselected_s is None else min(deselected_s, now_s)
     case = _Case(deployment, settings, now_s, since_s)
     evidence: Evidence = {"deselected_s": now_s - since_s, "deadline_s": settings.deadline_s}
@@ -94,7 +94,11 @@ def _look(
         return case.keep(reason, evidence, ())
     if deselected_s is None and DESELECTED_AT in deployment.annotations:
         text = deployment.annotations[DESELECTED_AT]
-        reason = f"{DESELECTED_AT}={text!r} is no time in Unix seconds; remove it, and it is written anew"
+        reason = f"{DESELECTED_AT}={text!r} is no time in Unix seconds since its creation; remove it, and it is written anew"
+        return case.keep(reason, evidence, ())
+    if deselected_s is not None and deselected_s > now_s + SKEW_S:
+        ahead = wording.span(deselected_s - now_s)
+        reason = f"{DESELECTED_AT}={deselected_s!r} is {ahead} ahead; remove it, and it is written anew"
         return case.keep(reason, evidence, ())
     if not needs_counts(settings):
         return _by_time(case, evidence)

@@ -6,11 +6,13 @@ import math
 from dataclasses import dataclass
 
 from deployer.actions import Annotate
-from deployer.fleet import PREFIX, QUIET_SINCE, Deployment
+from deployer.fleet import DESELECTED_AT, PREFIX, QUIET_SINCE, SKEW_S, Deployment
 
 BURN_DOWN = PREFIX + "burn-down"
 """On a draining Deployment: pairs "Unix seconds=open connections", the first right after its deselection,
 then one each time the number has halved: what it had, and how fast it drains, for whoever looks next."""
+MOST_OPEN = 10**9
+"""More connections than any Deployment has: a mark that says so was not written here."""
 
 
 def time_of(deployment: Deployment, key: str) -> float | None:
@@ -22,13 +24,20 @@ def time_of(deployment: Deployment, key: str) -> float | None:
     return time_s if math.isfinite(time_s) else None
 
 
+def deselected_s(deployment: Deployment) -> float | None:
+    """When the Service stopped to select it; None where that is not known, or is no time that it could be."""
+    at_s = time_of(deployment, DESELECTED_AT)
+    return at_s if at_s is not None and at_s >= deployment.created_s - SKEW_S else None
+
+
 def quiet(deployment: Deployment, since_s: float | None) -> tuple[Annotate, ...]:
     """The condition holds now (`since_s`: now) or does not (None): what of QUIET_SINCE must change for it."""
     if since_s is None:
         if QUIET_SINCE not in deployment.annotations:
             return ()
         return (Annotate(deployment.name, QUIET_SINCE, None, because="the drain condition does not hold"),)
-    if time_of(deployment, QUIET_SINCE) is not None:
+    noted_s = time_of(deployment, QUIET_SINCE)
+    if noted_s is not None and noted_s <= since_s:  # a moment to come is none at which it held
         return ()
     return (
         Annotate(deployment.name, QUIET_SINCE, repr(float(since_s)), because="the drain condition holds"),
@@ -81,11 +90,14 @@ class Marks:
 
 
 def _parse(text: str) -> tuple[tuple[float, int], ...]:
-    marks = []
+    marks: list[tuple[float, int]] = []
     for pair in text.split():
         t_text, _, count_text = pair.partition("=")
         try:
-            marks.append((float(t_text), int(count_text)))
+            t_s, count = float(t_text), int(count_text)
         except ValueError:
             return ()
+        if not math.isfinite(t_s) or not 0 <= count <= MOST_OPEN or (marks and t_s < marks[-1][0]):
+            return ()
+        marks.append((t_s, count))
     return tuple(marks)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from deployer.actions import Annotate
-from deployer.draining.memory import time_of
+from deployer.draining import memory
 from deployer.draining.policies import DrainSettings
-from deployer.fleet import DESELECTED_AT, Deployment, Fleet
+from deployer.fleet import Deployment, Fleet
 
 ASKED = "asked for with its deploy"
 """What the annotation says where it was written from here: another pin is a person's, and stays."""
@@ -36,7 +36,7 @@ def _kept(deployment: Deployment, settings: DrainSettings, now_s: float) -> tupl
     pin = next((pin for pin in settings.pinned if pin.release == deployment.release), None)
     if pin is None:
         return False, None
-    deselected_s = time_of(deployment, DESELECTED_AT)
+    deselected_s = memory.deselected_s(deployment)
     if pin.keep_s is None or deselected_s is None:
         return True, None
     until_s = deselected_s + pin.keep_s

@@ -64,8 +64,8 @@ def cares(service: Object, deployments: Mapping[str, Object], pods: Iterable[Obj
     found, there = [], list(pods)
     selector = service.get("spec", {}).get("selector") or {}
     for name, adopted in sorted(deployments.items()):
-        release, known = reading.annotation(adopted, ADOPTED), reading.annotation(adopted, ADOPTED_HASH)
-        if release is None or known is None or adopted["metadata"].get("deletionTimestamp"):
+        release, known = reading.annotation(adopted, ADOPTED), reading.annotation(adopted, ADOPTED_HASH) or ""
+        if release is None or adopted["metadata"].get("deletionTimestamp"):
             continue
         own = [p for p in there if deployment_of(p) == name and _lives(p)]
         if int(adopted["spec"].get("replicas", 1)) == 0 and not own:

@@ -17,14 +17,13 @@ from deployer.clusters import ClusterUnreachable
 from deployer.clusters.controlplane.objects import RejectedError
 from deployer.clusters.kubernetes.api import Api, ConflictError, NotFoundError, Object
 from deployer.clusters.kubernetes.app import MANAGED_BY, OURS
+from deployer.fleet import SKEW_S
 
 DURATION_S = 15.0
 """Without a sign of life for so long, the holder is taken for dead."""
 HELD_S = 10.0
 """Who has not renewed it for so long makes no write any more: one that is on its way has 5 s to arrive."""
 RENEW_S = 3.0
-SKEW_S = 300.0
-"""How far two machines' clocks may be apart; who is within that is watched for the Lease's duration first."""
 ANSWER_S = 4.0
 """For one request about the Lease: nobody who ends waits for an API server that does not answer."""
 
@@ -48,6 +47,7 @@ def is_free(lease: Object, me: str, seen: Sighting | None, now_s: float, wall_s:
     if holder in ("", me) or _died_here(holder, me):
         return True
     duration_s = float(spec.get("leaseDurationSeconds") or DURATION_S)
+    # who is within that is watched for the Lease's duration first
     if renewed and datetime.fromisoformat(renewed).timestamp() + duration_s + SKEW_S < wall_s:
         return True
     unchanged = seen is not None and (seen.holder, seen.renewed) == (holder, renewed)

@@ -21,13 +21,14 @@ from deployer.actions import (
     Settle,
 )
 from deployer.clusters import ClusterUnreachable
-from deployer.clusters.controlplane.objects import RejectedError
+from deployer.clusters.controlplane.objects import RejectedError, UnreadableError
 from deployer.clusters.kubernetes import Api, KubernetesCluster, Variant, reading, writing
 from deployer.clusters.kubernetes.api import ConflictError, NotFoundError, Object
 from deployer.controller import LONGEST_WAIT_S, Step, step
 from deployer.fleet import Kind, Outcome, Release, Request
 from deployer.journal import Journal
 from deployer.outage import Outage
+from deployer.own.doubting import doubts
 from deployer.own.healing import heal
 from deployer.own.lease import Lease, identity
 from deployer.own.settings import CONFIG, OwnError, Settings, read
@@ -38,6 +39,8 @@ Tell = Callable[[str], None]
 UNREACHABLE_S = 120.0
 """A command gives up when the cluster has not answered for so long; what was asked for stays asked for."""
 LOOK_FOR_LEASE_S = 2.0
+REMEMBERED = 1000
+"""Lines that are not told twice: a loop may run for years, and some lines hold numbers that change."""
 FIRST_BACKOFF_S, LAST_BACKOFF_S = 0.5, 2.0
 
 
@@ -58,6 +61,7 @@ class Session:
         self.tell: Tell = lambda line: None
         """Hears, a line each, what was done or could not be done beyond what the journal tells."""
         self._told: set[str] = set()
+        self._doubts: list[str] = []
         self.cluster.tell = self._tell_once
         self._me = identity()
         self._seen_lease: Lease | None = None
@@ -97,10 +101,8 @@ class Session:
         """
         self.refresh()
         self.cluster.pod_log.forget_gone()  # rows are for a run's record, and this may look for years
-        for line in heal(self.cluster):
-            self.tell(line)
-        self.cluster.tend()
-        self._point_autoscaler()
+        self._doubt(now_s)
+        self._tend()
         turned_down: list[str] = []
 
         def rejected(action: Action, error: RejectedError) -> None:
@@ -119,6 +121,27 @@ class Session:
         found = step(self.cluster, self.strategy, drain, now_s, journal, rejected)
         return step(self.cluster, self.strategy, drain, now_s, journal, rejected) if turned_down else found
 
+    def _doubt(self, now_s: float) -> None:
+        """Tell of annotations that say what cannot be, each once until its value changes."""
+        found = doubts(self.cluster.service(), self.cluster.deployments(), now_s)
+        for line in found:
+            if line not in self._doubts:
+                self.tell(line)
+        self._doubts = found
+
+    def _tend(self) -> None:
+        """See to the adopted Deployment and the autoscaler; what is refused is told once, and holds up no release."""
+        for see_to in (self._heal, self.cluster.tend, self._point_autoscaler):
+            try:
+                see_to()
+            except RejectedError as error:
+                if str(error) not in self._doubts:
+                    self._tell_once(str(error))
+
+    def _heal(self) -> None:
+        for line in heal(self.cluster):
+            self.tell(line)
+
     def _is_of(self, action: Action, release: Release) -> bool:
         """Whether an action is a part of bringing this release up."""
         if isinstance(action, CreateDeployment | SetRelease | Select):
@@ -128,6 +151,8 @@ class Session:
 
     def _tell_once(self, line: str) -> None:
         if line not in self._told:
+            if len(self._told) >= REMEMBERED:
+                self._told.clear()
             self._told.add(line)
             self.tell(line)
 
@@ -176,7 +201,10 @@ class Session:
                 lease.release()
 
     def operate(self, journal: Journal, stop: threading.Event, tell: Tell) -> None:
-        """Run the loop until `stop`, whenever nobody else does; an unreachable cluster is waited for."""
+        """Run the loop until `stop`, whenever nobody else does; an unreachable cluster is waited for.
+
+        So is an annotation that cannot be read: it is told once, and nothing is done until it is another one.
+        """
         told, patience, self.tell = "", _Patience(math.inf, tell, stop), tell
         while not stop.is_set():
             lease = self._lease()
@@ -186,7 +214,7 @@ class Session:
                 if taken:
                     tell("running the loop")
                     with self.cluster.writing_while(lease.holds):
-                        self._loop(journal, stop.is_set, lease, patience)
+                        self._loop(journal, stop.is_set, lease, patience, bears_unreadable=True)
                 elif lease.holder != told:
                     told = lease.holder
                     tell(f"{told.split('_')[0]} runs the loop; waiting for it")
@@ -218,9 +246,16 @@ class Session:
         self._seen_lease = Lease(self.api, self.namespace, self.service_name, self._me, self._seen_lease)
         return self._seen_lease
 
-    def _loop(self, journal: Journal, ended: Callable[[], bool], lease: Lease, patience: _Patience) -> None:
+    def _loop(
+        self,
+        journal: Journal,
+        ended: Callable[[], bool],
+        lease: Lease,
+        patience: _Patience,
+        bears_unreadable: bool = False,
+    ) -> None:
         """Look whenever something changed or a moment has come, until the end or the loss of the Lease."""
-        version, look_at_s = -1, 0.0
+        version, look_at_s, unreadable = -1, 0.0, ""
         while not lease.lost.is_set():
             try:
                 if ended():
@@ -238,6 +273,16 @@ class Session:
                     patience.failed(found.unreached)
                 else:
                     patience.answered()
+                if unreadable:
+                    unreadable = ""
+                    self.tell(f"what Service {self.service_name} says can be read again")
+            except UnreadableError as error:
+                if not bears_unreadable:
+                    raise
+                if str(error) != unreadable:
+                    unreadable = str(error)
+                    self.tell(f"{unreadable}; nothing is done until then")
+                look_at_s = time.time() + LONGEST_WAIT_S
             except ClusterUnreachable as error:
                 patience.wait(error)
                 version, look_at_s = -1, 0.0
@@ -253,8 +298,10 @@ class Session:
         """With `--hpa follow`: the autoscaler's target is the selected release's Deployment."""
         if self.settings.hpa != "follow":
             return
-        deployments = self.cluster.deployments()
-        fleet = self.cluster.observe()
+        try:
+            deployments, fleet = self.cluster.deployments(), self.cluster.observe()
+        except UnreadableError:  # which the look itself tells
+            return
         selected = next((d.name for d in fleet.deployments.values() if d.release == fleet.selected), None)
         if selected is None:
             return

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from deployer.clusters.controlplane.objects import UnreadableError
+from deployer.clusters.controlplane.requests import shown
 from deployer.clusters.kubernetes.api import Object
 from deployer.clusters.kubernetes.app import App, Counting, Hooks
 from deployer.clusters.kubernetes.reading import annotation
-from deployer.draining import DrainSettings
+from deployer.draining import DrainError, DrainSettings
 from deployer.draining.parse import settings_of
 from deployer.fleet import PREFIX, Limits
+from deployer.strategies import StrategyError
 from deployer.strategies.registry import AnyStrategy, make
 
 CONFIG = PREFIX + "config"
@@ -38,16 +40,18 @@ class Settings:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    deployment: str  # the adopted one: the template of all others
-    selector: Mapping[str, str]  # the Service's own, before it was narrowed to one release
+    deployment: Annotated[str, Field(min_length=1)]  # the adopted one: the template of all others
+    selector: Annotated[
+        Mapping[str, str], Field(min_length=1)
+    ]  # the Service's own, before it was narrowed to one release
     strategy: str = "rainbow"
     strategy_settings: Mapping[str, Any] = field(default_factory=dict)  # as `strategies.make` takes them
     drain: Mapping[str, Any] = field(default_factory=dict)  # as `draining.parse.settings_of` takes them
     counting: Counting = field(default_factory=lambda: Counting("tcp", port=80))
     hooks: Hooks | None = None
     container: str | None = None  # whose image a release changes; None: the only one
-    replicas: int | None = None  # None: as many as the selected release has
-    first_replicas: int = 1  # pods at the adoption
+    replicas: Annotated[int, Field(ge=1)] | None = None  # None: as many as the selected release has
+    first_replicas: Annotated[int, Field(ge=1)] = 1  # pods at the adoption
     hpa: Literal["follow", "ignore"] | None = None
     accept_pdb: bool = False
 
@@ -114,18 +118,36 @@ _ADAPTER: TypeAdapter[Settings] = TypeAdapter(Settings)
 
 
 def read(service: Object) -> Settings | None:
-    """The settings that a Service keeps; None where nobody has deployed to it yet. Raises OwnError."""
+    """The settings that a Service keeps; None where nobody has deployed to it yet.
+
+    Raises UnreadableError where they are none, or none that anything could be deployed by.
+    """
     text = annotation(service, CONFIG)
     if text is None:
         return None
     try:
-        return _ADAPTER.validate_python(json.loads(text))
-    except (ValueError, ValidationError) as error:
-        first = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
-        raise OwnError(
-            f"annotation {CONFIG} of Service {service['metadata']['name']} cannot be read ({first}); "
-            "another version of drainbow may have written it: use that one, or remove the annotation"
-        ) from None
+        found = _ADAPTER.validate_json(text)
+        found.made_strategy()
+        found.made_drain()
+        ports = {
+            found.counting.port,
+            *found.counting.more_ports,
+            *([found.hooks.port] if found.hooks else ()),
+        }
+        if all(1 <= port <= 65535 for port in ports):
+            return found
+        why = f"ports {', '.join(map(str, sorted(ports)))}: a port is 1 to 65535"
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        why = f"{where}: {first['msg']}" if where else first["msg"]
+    except (OwnError, StrategyError, DrainError) as error:
+        why = str(error)
+    name = service["metadata"]["name"]
+    raise UnreadableError(
+        f"annotation {CONFIG} of Service {name} cannot be read ({why}): {shown(text)}; another version of drainbow may "
+        f"have written it: use that one, or correct it with `kubectl edit service {name}`"
+    )
 
 
 def changed(settings: Settings, **given: Any) -> Settings:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from deployer.actions import Action, Annotate, NotifyDeselected
-from deployer.draining.memory import time_of
-from deployer.fleet import DESELECTED_AT, Decision, Deployment, Fleet, PodState
-from deployer.marks import AGAIN, NOTIFIED, is_wanted
+from deployer.draining.memory import deselected_s
+from deployer.fleet import Decision, Deployment, Fleet, PodState
+from deployer.marks import AGAIN, NOTIFIED, is_wanted, told_names, told_text
 from deployer.strategies.leaving import Leave, shrunk
 from deployer.strategies.rainbow import Rainbow
 
@@ -38,7 +38,7 @@ class Immutable(Rainbow):
     def leave_release(self, fleet: Fleet, deployment: Deployment, now_s: float) -> Leave:
         """Tell the pods, let the empty ones go, then the Deployment."""
         verdict = fleet.verdict_on(deployment.name)
-        if verdict is None or time_of(deployment, DESELECTED_AT) is None:
+        if verdict is None or deselected_s(deployment) is None:
             return Leave()
         told = _told(fleet, deployment)
         if verdict.decision is Decision.UNKNOWN:
@@ -51,12 +51,12 @@ class Immutable(Rainbow):
 
 def _told(fleet: Fleet, deployment: Deployment) -> tuple[Action, ...]:
     """The hook, for the pods that have not been told yet."""
-    known = deployment.annotations.get(NOTIFIED, "").split()
+    known = set(told_names(deployment.annotations.get(NOTIFIED, "")))
     pods = [p for p in fleet.pods_of(deployment.name) if p.state in (PodState.READY, PodState.UNREADY)]
     new = tuple(sorted(p.name for p in pods if p.name not in known))
     if not new:
         return ()
-    names = " ".join(sorted({*(p.name for p in pods if p.name in known), *new}))
+    names = told_text((*(p.name for p in pods if p.name in known), *new))
     return (
         NotifyDeselected(new, because=f"{deployment.release} is no longer selected"),
         Annotate(deployment.name, NOTIFIED, names, because="they were told"),
@@ -65,7 +65,7 @@ def _told(fleet: Fleet, deployment: Deployment) -> tuple[Action, ...]:
 
 def _told_back(fleet: Fleet, deployment: Deployment) -> tuple[Action, ...]:
     """The hook taken back, for the pods that were told."""
-    told = [name.removesuffix(AGAIN) for name in deployment.annotations.get(NOTIFIED, "").split()]
+    told = [name.removesuffix(AGAIN) for name in told_names(deployment.annotations.get(NOTIFIED, ""))]
     there = {p.name for p in fleet.pods_of(deployment.name) if p.state is not PodState.TERMINATING}
     if not told:
         return ()

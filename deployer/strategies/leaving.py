@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from deployer.actions import Action, Annotate, CloseConnections, LookAgain, MarkForDeletion, Scale
-from deployer.draining.memory import time_of
-from deployer.fleet import DESELECTED_AT, Decision, Deployment, Fleet, Pod, PodState, Verdict
+from deployer.draining.memory import deselected_s, time_of
+from deployer.fleet import Decision, Deployment, Fleet, Pod, PodState, Verdict
 from deployer.marks import NUDGED_UNTIL
 from deployer.strategies.base import Base, StrategyError, at_least
 
@@ -59,7 +59,7 @@ class Leaving(Base):
         or pinned: until then its verdict is to keep it, and no pod of it goes.
         """
         verdict = fleet.verdict_on(deployment.name)
-        since_s = time_of(deployment, DESELECTED_AT)
+        since_s = deselected_s(deployment)
         if verdict is None or since_s is None or verdict.decision is Decision.UNKNOWN:
             return Leave()
         nudging = self._nudging(fleet, deployment, verdict, since_s, now_s)

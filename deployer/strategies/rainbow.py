@@ -17,8 +17,8 @@ from deployer.actions import (
     Select,
     Settle,
 )
-from deployer.draining.memory import time_of
-from deployer.fleet import DESELECTED_AT, Decision, Deployment, Fleet, Outcome, Release, Request
+from deployer.draining.memory import deselected_s
+from deployer.fleet import Decision, Deployment, Fleet, Outcome, Release, Request
 from deployer.marks import abandoned, drains, is_selected, selected_before
 from deployer.strategies.base import StrategyError, bad_name, begun
 from deployer.strategies.leaving import Leave, Leaving
@@ -129,7 +129,7 @@ class Rainbow(Leaving):
     def _oldest_leaving(self, fleet: Fleet, live: Sequence[Deployment]) -> Deployment | None:
         known = []
         for deployment in live:
-            verdict, since_s = fleet.verdict_on(deployment.name), time_of(deployment, DESELECTED_AT)
+            verdict, since_s = fleet.verdict_on(deployment.name), deselected_s(deployment)
             if verdict is None or since_s is None or not drains(fleet, deployment):
                 continue
             if verdict.decision is not Decision.UNKNOWN and not math.isinf(verdict.whole_until_s):

@@ -127,7 +127,10 @@ def test_one_deployment_for_all_releases_gets_no_verdict():
 def test_a_deselected_deployment_is_marked_with_the_time_of_the_switch():
     cluster, _ = draining()
     fleet = cluster.observe()
-    assert fleet.deployments["chat-aaaaaa"].time_s("drainbow.dev/deselected-at") == fleet.selected_since_s
+    assert (
+        float(fleet.deployments["chat-aaaaaa"].annotations["drainbow.dev/deselected-at"])
+        == fleet.selected_since_s
+    )
 
 
 def test_a_switch_whose_deployer_died_before_the_mark_is_marked_by_the_next_one():
@@ -136,7 +139,9 @@ def test_a_switch_whose_deployer_died_before_the_mark_is_marked_by_the_next_one(
     cluster.act(Annotate("chat-aaaaaa", "drainbow.dev/deselected-at", None))
     cluster.advance(cluster.now_s + 500)
     look(cluster, strategy)
-    assert cluster.observe().deployments["chat-aaaaaa"].time_s("drainbow.dev/deselected-at") == at_s
+    assert (
+        float(cluster.observe().deployments["chat-aaaaaa"].annotations["drainbow.dev/deselected-at"]) == at_s
+    )
 
 
 def test_the_marks_of_a_drain_are_cleared_when_a_deployment_is_selected_again():

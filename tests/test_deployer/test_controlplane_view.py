@@ -182,5 +182,5 @@ def test_slots_annotations_and_requests_are_seen():
     state, _ = api.request(state, "aaaaaa", Kind.INITIAL, 1.0)
     fleet = fleet_of(state, LIMITS)
     assert fleet.deployments["slot-0"].slot == "0"
-    assert fleet.deployments["slot-0"].time_s("k") == 2.5
+    assert float(fleet.deployments["slot-0"].annotations["k"]) == 2.5
     assert fleet.wanted == "aaaaaa"

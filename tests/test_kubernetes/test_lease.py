@@ -11,6 +11,7 @@ from deployer.actions import DeleteDeployment, Scale, Select
 from deployer.clusters import ClusterUnreachable
 from deployer.clusters.kubernetes import App, KubernetesCluster
 from deployer.clusters.kubernetes.api import ConflictError, NotFoundError
+from deployer.clusters.kubernetes.app import MANAGED_BY, OURS
 from deployer.fleet import Kind, Limits
 from deployer.own import lease as lease_module
 from deployer.own.lease import DURATION_S, HELD_S, Lease, identity, is_free
@@ -133,7 +134,8 @@ def test_who_ends_while_the_api_server_is_away_does_not_wait_for_it(monkeypatch)
 
 def test_nothing_is_written_without_leave_and_the_view_is_listed_anew_with_it():
     server = with_service()
-    server.merge(f"{DEPLOYMENTS}/web", {"metadata": {"labels": {"drainbow.dev/service": "web"}}})
+    labels = {"drainbow.dev/service": "web", MANAGED_BY: OURS}
+    server.merge(f"{DEPLOYMENTS}/web", {"metadata": {"labels": labels}})
     server.writes.clear()
     app = App("web", "ns", "web", {"app": "web"}, {"spec": {}}, Limits(1))
     writes = (Scale("web", 0), DeleteDeployment("web"), Select("aaaaaa"))

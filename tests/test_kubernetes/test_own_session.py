@@ -323,6 +323,27 @@ class TestAutoscalers:
         with deploying() as session:
             assert (session.settings.replicas, session.settings.hpa) == (None, "follow")
 
+    @pytest.mark.parametrize("method", ["GET", "PATCH"])
+    def test_a_right_to_autoscalers_that_is_lacking_is_told_once_and_holds_up_no_release(
+        self, server, method
+    ):
+        server.add(
+            "/apis/autoscaling/v2/namespaces/ns/horizontalpodautoscalers",
+            {"metadata": {"name": "web"}, "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "web"}}},
+        )
+        with deploying(hpa="follow") as session:
+            told = []
+            request = session.request("aaaaaa", Kind.DEPLOY, Variant(image="reg/web:a"))
+
+            def denied(asked, path):
+                if asked == method and "horizontalpodautoscalers" in path:
+                    raise RejectedError('User "ci" cannot do that to horizontalpodautoscalers')
+
+            server.before = denied
+            assert session.see_through(request.deploy, MemoryJournal(), told.append).outcome is Outcome.DONE
+            session.look(MemoryJournal(), time.time())
+        assert len([line for line in told if "horizontalpodautoscalers" in line]) == 1
+
 
 def test_a_loop_that_runs_for_years_remembers_no_pod_that_is_gone(server):
     for release in ("aaaaaa", "bbbbbb"):

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployer.clusters.controlplane import requests
+from deployer.clusters.controlplane.objects import UnreadableError
 from deployer.clusters.kubernetes import dataplane, podlog
 from deployer.clusters.kubernetes.app import HASH_LABEL, Counting, Hooks
 from deployer.clusters.kubernetes.counting import count_of
@@ -221,7 +222,7 @@ def test_settings_survive_the_annotation_and_only_what_is_given_changes():
     assert settings.changed(first, strategy="immutable").strategy_settings == {}
     assert settings.read({"metadata": {"name": "chat"}}) is None
     service["metadata"]["annotations"][settings.CONFIG] = '{"odd": 1}'
-    with pytest.raises(OwnError, match="another version of drainbow"):
+    with pytest.raises(UnreadableError, match="another version of drainbow"):
         settings.read(service)
 
 

@@ -7,13 +7,14 @@ import pytest
 from deployer.actions import Annotate, NotifyDeselected
 from deployer.clusters import ClusterUnreachable
 from deployer.clusters.kubernetes import App, Hooks, KubernetesCluster
-from deployer.clusters.kubernetes.telling import TRIES
+from deployer.clusters.telling import TRIES
 from deployer.fleet import Limits
-from deployer.marks import NOTIFIED
+from deployer.marks import NOTIFIED, told_names
 from deployer.strategies import immutable
 from tests.test_kubernetes.server import DEPLOYMENTS, PODS, Server, deployment, eventually, service
 
 NO_SUCH_POD = json.dumps({"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404}).encode()
+NOT_YET = json.dumps({"kind": "Status", "status": "Failure", "reason": "Forbidden", "code": 403}).encode()
 HOOKLESS, BROKEN, REFUSED = (404, b"not found"), (500, b"oops"), (503, b'{"kind": "Status"}')
 
 
@@ -61,7 +62,7 @@ def stage():
 def test_who_heard_is_told_once(stage):
     assert sorted(stage.look()) == list(stage.pods)
     assert stage.look() == []
-    assert stage.noted == " ".join(stage.pods)
+    assert told_names(stage.noted) == stage.pods
     assert stage.said == []
 
 
@@ -85,7 +86,7 @@ def test_a_pod_that_is_gone_is_no_pod_without_a_hook(stage):
     assert stage.said == []
 
 
-@pytest.mark.parametrize("answer", [BROKEN, REFUSED, (429, b""), None])
+@pytest.mark.parametrize("answer", [BROKEN, REFUSED, (429, b""), (403, NOT_YET), None])
 def test_who_could_not_be_told_is_told_at_the_next_look_and_nobody_else(stage, answer):
     bad = stage.pods[0]
 
@@ -102,7 +103,7 @@ def test_who_could_not_be_told_is_told_at_the_next_look_and_nobody_else(stage, a
     stage.server.answers = lambda *_: None
     assert stage.look() == [bad]
     assert stage.look() == []
-    assert stage.noted == " ".join(stage.pods)
+    assert told_names(stage.noted) == stage.pods
     assert stage.said == []
 
 
@@ -130,7 +131,7 @@ def test_a_pod_that_is_told_to_end_meanwhile_is_not_called_again(stage):
     bad = stage.pods[0]
     stage.server.answers = lambda pod, *_: REFUSED if pod == bad else None
     stage.look(undo=True)
-    assert stage.noted == f"{bad}?"
+    assert told_names(stage.noted) == (f"{bad}?",)
     stage.server.merge(f"{PODS}/{bad}", {"metadata": {"deletionTimestamp": "2026-01-01T00:01:00Z"}})
     eventually(lambda: "deletionTimestamp" in stage.cluster.pods()[bad]["metadata"])
     assert stage.look(undo=True) == []
@@ -148,3 +149,16 @@ def test_an_end_that_was_not_heard_is_told_again_and_bounded(stage):
     assert looks == [[bad]] * (TRIES - 1) + [[]] * 2
     assert stage.noted is None
     assert len(stage.said) == 1
+
+
+def test_whom_an_earlier_version_has_noted_is_not_told_again(stage):
+    first, second = stage.pods
+    stage.server.merge(
+        f"{DEPLOYMENTS}/web-aaaaaa", {"metadata": {"annotations": {NOTIFIED: f"{first} {second}?"}}}
+    )
+    eventually(
+        lambda: stage.cluster.deployments()["web-aaaaaa"]["metadata"]["annotations"][NOTIFIED] == stage.noted
+    )
+    assert stage.look() == [second]
+    assert stage.look() == []
+    assert sorted(stage.look(undo=True)) == list(stage.pods)

@@ -57,8 +57,11 @@ async def answer(
         status = "503 Service Unavailable"
     elif target == "/metrics":
         body = f"chat_open_connections {len(connections)}\nchat_silent_connections 0\n"
-    elif method == "POST":
-        print(target, flush=True)
+    elif target == "/deselected" and options.hook_fails:
+        options.hook_fails -= 1
+        status = "500 Internal Server Error"
+    elif method in ("POST", "DELETE"):
+        print(target if method == "POST" else f"{method} {target}", flush=True)
     writer.write(f"HTTP/1.0 {status}\r\n\r\n{body}".encode())
     writer.close()
 
@@ -71,6 +74,7 @@ async def main() -> None:
     parser.add_argument("--admin-port", type=int)
     parser.add_argument("--ignore-sigterm", action="store_true")
     parser.add_argument("--never-ready", action="store_true")
+    parser.add_argument("--hook-fails", type=int, default=0)
     options = parser.parse_args()
     if options.ignore_sigterm:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

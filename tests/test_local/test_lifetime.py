@@ -148,7 +148,7 @@ def test_requests_and_annotations_are_kept_on_the_cluster(lab):
         fleet = other.observe()
     assert fleet.wanted == "bbbbbb"
     assert [request.release for request in fleet.requests] == ["aaaaaa", "bbbbbb"]
-    assert fleet.deployments["chat-aaaaaa"].time_s("drainbow.dev/quiet-since") == 12.5
+    assert float(fleet.deployments["chat-aaaaaa"].annotations["drainbow.dev/quiet-since"]) == 12.5
 
 
 def test_a_write_that_kubernetes_would_refuse_is_rejected(lab):

@@ -11,6 +11,10 @@ class RejectedError(ValueError):
     """The API server would refuse this write; says which value and why in one line."""
 
 
+class UnreadableError(RejectedError):
+    """What an annotation holds cannot be used; names it, its value and the way out in one line."""
+
+
 class UpdateType(StrEnum):
     """How a Deployment replaces its pods."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 
-from deployer.clusters.controlplane.objects import RejectedError
+from deployer.clusters.controlplane.objects import UnreadableError
 from deployer.fleet import PREFIX, Kind, Outcome, Release, Request
 
 REQUESTS = PREFIX + "requests"
@@ -19,28 +20,46 @@ KEPT = 50
 def read(text: str) -> tuple[Request, ...]:
     """The requests in an annotation's text; none for an empty one.
 
-    Raises RejectedError when the text is no such list.
+    Raises UnreadableError when the text is no such list.
     """
     if not text:
         return ()
     try:
-        return tuple(_request(entry) for entry in json.loads(text))
-    except (ValueError, TypeError, KeyError) as error:
-        raise RejectedError(
-            f"annotation {REQUESTS} holds no list of requests ({error}); "
+        found = json.loads(text)
+        if not isinstance(found, list):
+            raise TypeError("no list")
+        return tuple(_request(entry) for entry in found)
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        raise UnreadableError(
+            f"annotation {REQUESTS} holds no list of requests ({error}): {shown(text)}; "
             "remove it from the Service to forget them, then deploy again"
         ) from None
 
 
+def shown(value: str) -> str:
+    """An annotation's value within a line."""
+    return repr(value if len(value) <= 60 else value[:59] + "…")
+
+
 def _request(entry: dict[str, object]) -> Request:
     known = Request(**entry)  # type: ignore[arg-type]  # an unknown or missing key is a TypeError
+    if type(known.deploy) is not int or known.deploy < 0:
+        raise TypeError(f"deploy={known.deploy!r}")
+    if not isinstance(known.release, str) or not known.release or not isinstance(known.reason, str):
+        raise TypeError(f"release={known.release!r}, reason={known.reason!r}")
     return replace(
         known,
-        deploy=int(known.deploy),
         kind=Kind(known.kind),
-        requested_s=float(known.requested_s),
+        requested_s=_moment("requested_s", known.requested_s),
         outcome=None if known.outcome is None else Outcome(known.outcome),
+        settled_s=None if known.settled_s is None else _moment("settled_s", known.settled_s),
     )
+
+
+def _moment(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise TypeError(f"{name}={value!r}")
+    return float(value)
 
 
 def write(requests: Sequence[Request]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ from kubernetes.config.config_exception import ConfigException
 
 from deployer.clusters import ClusterUnreachable
 from deployer.clusters.controlplane.objects import RejectedError
+from deployer.clusters.kubernetes import answers
 
 Object = Mapping[str, Any]
 """An object of the API as JSON has it."""
@@ -34,11 +36,26 @@ came then, and nobody supports older ones any more. Tried on 1.34."""
 TIMEOUT_S = 10.0
 """For one request and its answer; reads of pods have their own, shorter one."""
 CONNECT_S = 4.0
-BELIEVED_S = 6.0
-"""An API server that has just started knows no rights yet: that we have none is believed after so long."""
 BUSY_S = 5.0
 """A request that the API server turns away (429) is asked again within so long, when it says to; nothing was done
 of it, so that a write may be repeated too."""
+SILENCE_S = 10
+"""A connection on which nothing gets through any more is given up after so long, idle watches too: the kernel asks the
+other one's kernel, so that a server which has nothing to say is not taken for one that is gone."""
+SOCKET_OPTIONS = [
+    *urllib3.connection.HTTPConnection.default_socket_options,
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in {
+            "TCP_KEEPIDLE": SILENCE_S // 2,
+            "TCP_KEEPINTVL": 1,
+            "TCP_KEEPCNT": SILENCE_S // 2,
+            "TCP_USER_TIMEOUT": SILENCE_S * 1000,  # for what was sent and is not acknowledged
+        }.items()
+        if hasattr(socket, name)
+    ),
+]
 LARGEST_ANSWER_BYTES = 4 << 20  # of a pod
 POOL = 64
 """Connections to the API server that are kept: one for each pod that is asked at once."""
@@ -70,7 +87,7 @@ class BusyError(ClusterUnreachable):
 
 
 class NoClusterError(RejectedError):
-    """No kubeconfig that can be used, or no such context in it, and no pod around us."""
+    """No kubeconfig that can be used, no such context in it and no pod around us, or credentials that do not count."""
 
 
 class Api:
@@ -98,6 +115,7 @@ class Api:
         configuration = kubernetes.client.Configuration()
         configuration.retries = False
         configuration.connection_pool_maxsize = POOL
+        configuration.socket_options = SOCKET_OPTIONS
         try:
             _config.load_kube_config(kubeconfig, context, client_configuration=configuration)
             name, namespace = _context(kubeconfig, context)
@@ -158,26 +176,20 @@ class Api:
         Raises NotFoundError, ConflictError, GoneError, RejectedError where the API server refuses for good,
         ClusterUnreachable where it could not be asked or is too busy.
         """
-        began_s = time.monotonic()
-        while True:
+        sent = None if body is None else json.dumps(body).encode()
+
+        def ask() -> urllib3.BaseHTTPResponse:
             before()
-            response = self._request(
+            return self._request(
                 method,
                 path,
                 query,
-                body=None if body is None else json.dumps(body).encode(),
+                body=sent,
                 headers={"Content-Type": content_type},
                 timeout=urllib3.Timeout(connect=min(CONNECT_S, timeout_s), read=timeout_s),
             )
-            if _knows_nobody(response):
-                pause_s, longest_s = 0.5, BELIEVED_S
-            elif response.status == 429:
-                pause_s, longest_s = _retry_after_s(response), BUSY_S
-            else:
-                break
-            if time.monotonic() - began_s + pause_s > longest_s:
-                break
-            time.sleep(pause_s)
+
+        response = answers.in_time(ask, BUSY_S)
         if response.status >= 400:
             raise self._error(response, response.data, f"{method} {path}")
         try:
@@ -198,22 +210,25 @@ class Api:
         Raises GoneError where it must list again, else as `call`.
         """
         asked = {**query, "watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": int(timeout_s)}
-        response = self._request(
-            "GET",
-            path,
-            asked,
-            preload_content=False,
-            timeout=urllib3.Timeout(connect=CONNECT_S, read=timeout_s + TIMEOUT_S),
-        )
+        timeout = urllib3.Timeout(connect=CONNECT_S, read=timeout_s + TIMEOUT_S)
+        try:
+            # Who watches has a back-off of its own for a busy server.
+            response = answers.in_time(
+                lambda: self._request("GET", path, asked, preload_content=False, timeout=timeout), busy_s=0.0
+            )
+        except urllib3.exceptions.HTTPError as error:  # while it said why not
+            raise self._unreachable(f"watch {path}", error) from error
         opened.append(response)
         try:
             if response.status >= 400:
                 raise self._error(response, response.data, f"watch {path}")
-            for line in _lines(response):
+            for line in answers.lines(response):
                 event = json.loads(line)
                 if event["type"] == "ERROR":
                     raise self._error(response, line, f"watch {path}", int(event["object"].get("code", 500)))
                 yield event
+        except RejectedError:  # which is a ValueError
+            raise
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise self._unreachable(f"watch {path}", error) from error
         finally:
@@ -313,16 +328,16 @@ class Api:
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise self._unreachable(f"{method} {path}", error) from error
         except ConfigException as error:
-            raise NoClusterError(f"cluster {self.name}: credentials: {_line(error)}") from error
+            raise NoClusterError(f"cluster {self.name}: credentials: {answers.line(error)}") from error
 
     def _unreachable(self, what: str, error: object) -> ClusterUnreachable:
-        return ClusterUnreachable(f"cluster {self.name}: {what}: {_line(error) or 'no answer'}")
+        return ClusterUnreachable(f"cluster {self.name}: {what}: {answers.line(error) or 'no answer'}")
 
     def _error(
         self, response: urllib3.BaseHTTPResponse, body: bytes, what: str, code: int | None = None
     ) -> Exception:
         """What to raise for this answer, or for an error within it that has a `code` of its own."""
-        status, message = code or response.status, _message(body)
+        status, message = code or response.status, answers.message(body)
         if status == 404:
             return NotFoundError(message)
         if status == 409:
@@ -331,53 +346,21 @@ class Api:
             return GoneError(message)
         text = f"cluster {self.name}: {message or f'{what}: status {status}'}"
         if status == 429:
-            return BusyError(text, _retry_after_s(response))
+            return BusyError(text, answers.retry_after_s(response))
         if status == 408 or status >= 500:
             return ClusterUnreachable(text)
         if status == 401:
-            return RejectedError(f"{text}: the credentials are not accepted; log in again")
+            return NoClusterError(
+                f"{text}: the credentials are not accepted: they have expired, or are another cluster's; log in again "
+                f"(`kubectl auth whoami` says whether that has helped)"
+            )
         return RejectedError(text)
-
-
-def _knows_nobody(response: urllib3.BaseHTTPResponse) -> bool:
-    """Whether it denies a right, which is other than a quota or a webhook that denies the object."""
-    if response.status == 401:
-        return True
-    return response.status == 403 and re.search(r'User ".*" cannot ', _message(response.data)) is not None
-
-
-def _retry_after_s(response: urllib3.BaseHTTPResponse) -> float:
-    """How long a busy server asks to be left alone, a minute at most; a second where it names no number."""
-    found = re.fullmatch(r"\d+(\.\d+)?", response.headers.get("Retry-After", ""))
-    return min(float(found[0]), 60.0) if found else 1.0
-
-
-def _lines(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
-    """Each line as soon as it is there."""
-    rest = b""
-    while chunk := response.read1():
-        *lines, rest = (rest + chunk).split(b"\n")
-        yield from (line for line in lines if line.strip())
-
-
-def _message(body: bytes) -> str:
-    try:
-        found = json.loads(body)
-    except ValueError:
-        return _line(body.decode("utf-8", "replace"))
-    if isinstance(found, dict) and found.get("type") == "ERROR":
-        found = found["object"]
-    return _line(found.get("message", "")) if isinstance(found, dict) else ""
-
-
-def _line(error: object) -> str:
-    return " ".join(str(error).split())[:400]
 
 
 def _why_unusable(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}"
-    return _line(error) if isinstance(error, ConfigException) else "the file is no kubeconfig in YAML"
+    return answers.line(error) if isinstance(error, ConfigException) else "the file is no kubeconfig in YAML"
 
 
 def _leading_int(text: str) -> int:

@@ -34,6 +34,8 @@ from deployer.clusters.kubernetes.app import (
     DELETION_COST,
     DESELECTED_LABEL,
     HASH_LABEL,
+    MANAGED_BY,
+    OURS,
     VARIANTS,
     App,
     Variant,
@@ -41,8 +43,8 @@ from deployer.clusters.kubernetes.app import (
 from deployer.clusters.kubernetes.asking import PodAsker
 from deployer.clusters.kubernetes.podlog import PodLog, deployment_of
 from deployer.clusters.kubernetes.sending import Sender
-from deployer.clusters.kubernetes.telling import Told
 from deployer.clusters.kubernetes.view import View
+from deployer.clusters.telling import Told
 from deployer.fleet import RELEASE_LABEL, SLOT_LABEL, Count, Fleet, Kind, Outcome, Release, Request
 from deployer.marks import NOTIFIED
 
@@ -248,17 +250,15 @@ class KubernetesCluster:
         if slot is None and own is None:
             for found in self.deployments().values():
                 if reading.annotation(found, ADOPTED) == release:
-                    selector = {
-                        **self.app.selector,
-                        HASH_LABEL: reading.annotation(found, ADOPTED_HASH) or "",
-                    }
+                    selector = {**self.app.selector, HASH_LABEL: _hash_of(found)}
         self.update_service(lambda service: writing.selector_patch(service, selector, time.time()))
 
     def _delete(self, deployment: str) -> None:
         found = self.deployments().get(self._real(deployment))
         if found is None:
             return
-        if reading.annotation(found, ADOPTED) is not None:
+        ours = (found["metadata"].get("labels") or {}).get(MANAGED_BY) == OURS
+        if not ours or reading.annotation(found, ADOPTED) is not None:
             # Someone else made it, and it is the template of all others: it rests at no pods.
             self._check_unwanted(found)
             self._scale(deployment, 0)
@@ -364,3 +364,14 @@ class KubernetesCluster:
             if adopted is not None and deployment == f"{self.app.name}-{adopted}":
                 return name
         return deployment
+
+
+def _hash_of(adopted: Object) -> str:
+    """What its pods are found by; without it a Service would find none."""
+    found = reading.annotation(adopted, ADOPTED_HASH)
+    if not found:
+        name = adopted["metadata"]["name"]
+        raise ClusterUnreachable(
+            f"Deployment {name} has lost its annotation {ADOPTED_HASH}, which the next look writes anew"
+        )
+    return found

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from deployer.clusters.controlplane import requests
+from deployer.clusters.controlplane.objects import UnreadableError
 from deployer.clusters.kubernetes.api import Object
 from deployer.clusters.kubernetes.app import (
     ADOPTED,
@@ -49,7 +50,7 @@ def fleet_of(
 
     An adopted Deployment goes by the name that a Deployment of its release would have, so that a strategy
     needs to know of no other kind. Once it is retired (scaled to 0 and not selected) it is not in the fleet.
-    Raises RejectedError where the Service's annotation cannot be read.
+    Raises UnreadableError where the requests in the Service's annotation cannot be read.
     """
     release, slot = selected_of(service, deployments)
     names = names_in_fleet(app, deployments, release)
@@ -68,7 +69,6 @@ def fleet_of(
     if app.follow_replicas and release is not None:
         sizes = [d.desired for d in found.values() if (d.release, d.slot) == (release, slot) and d.desired]
         limits = replace(limits, replicas=max(sizes, default=limits.replicas))
-    since = annotation(service, SELECTED_SINCE)
     return Fleet(
         app=app.name,
         limits=limits,
@@ -77,13 +77,26 @@ def fleet_of(
         pods=tuple(sorted(seen, key=lambda p: (p.created_s, p.name))),
         selected=release,
         selected_slot=slot,
-        selected_since_s=None if release is None or since is None else float(since),
+        selected_since_s=None if release is None else selected_since_s(service),
     )
 
 
 def requests_of(service: Object) -> Sequence[Request]:
-    """The requests that the Service's annotation keeps. Raises RejectedError."""
-    return requests.read(annotation(service, requests.REQUESTS) or "")
+    """The requests that the Service's annotation keeps. Raises UnreadableError."""
+    try:
+        return requests.read(annotation(service, requests.REQUESTS) or "")
+    except UnreadableError as error:
+        raise UnreadableError(f"Service {service['metadata']['name']}: {error}") from None
+
+
+def selected_since_s(service: Object) -> float | None:
+    """Since when it selects what it selects; None where that is not known, or is no time that it could be."""
+    try:
+        since_s = float(annotation(service, SELECTED_SINCE) or "")
+    except ValueError:
+        return None
+    made = service["metadata"].get("creationTimestamp")
+    return since_s if math.isfinite(since_s) and (not made or since_s >= seconds(made)) else None
 
 
 def annotation(found: Object, key: str) -> str | None:
@@ -206,7 +219,7 @@ def _pod(raw: Object, deployment: str, release: Release, times: Times) -> Pod:
         terminating_since_s=times.terminating_s,
         restarts=sum(int(s.get("restartCount", 0)) for s in status.get("containerStatuses") or ()),
         node=raw.get("spec", {}).get("nodeName"),
-        deletion_cost=int(cost) if cost.lstrip("-").isdecimal() else 0,
+        deletion_cost=int(cost) if re.fullmatch("-?[0-9]{1,10}", cost) else 0,
     )
 
 
@@ -261,11 +274,3 @@ def _progressed_s(found: Object, created_s: float) -> float:
         # Saying that there was no progress counts as an update; the last progress was a deadline ago.
         at_s -= float(found["spec"].get("progressDeadlineSeconds", 600))
     return max(at_s, created_s)
-
-
-def json_of(found: Object, key: str) -> Any:
-    """What an annotation holds as JSON; None where it is absent or is none."""
-    try:
-        return json.loads(annotation(found, key) or "null")
-    except ValueError:
-        return None

@@ -9,9 +9,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import fields
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from deployer.actions import CreateDeployment
 from deployer.clusters.controlplane.api import Shape
-from deployer.clusters.controlplane.objects import RejectedError, UpdateType
+from deployer.clusters.controlplane.objects import RejectedError, UnreadableError, UpdateType
+from deployer.clusters.controlplane.requests import shown
 from deployer.clusters.kubernetes.api import Object
 from deployer.clusters.kubernetes.app import (
     HASH_LABEL,
@@ -23,8 +26,10 @@ from deployer.clusters.kubernetes.app import (
     App,
     Variant,
 )
-from deployer.clusters.kubernetes.reading import json_of
+from deployer.clusters.kubernetes.reading import annotation
 from deployer.fleet import PREFIX, RELEASE_LABEL, SLOT_LABEL, Release
+
+_VARIANTS: TypeAdapter[dict[Release, Variant]] = TypeAdapter(dict[Release, Variant])
 
 FOREIGN = (
     "kubectl.kubernetes.io/last-applied-configuration",
@@ -113,16 +118,22 @@ def selector_patch(service: Object, selector: Mapping[str, str], now_s: float) -
 
 
 def variants_of(service: Object) -> dict[Release, Variant]:
-    """What each release changes; nothing for one that is not there."""
-    found = json_of(service, VARIANTS)
-    known = {f.name for f in fields(Variant)}
-    variants = {}
-    for release, given in (found if isinstance(found, dict) else {}).items():
-        values = {key: value for key, value in given.items() if key in known}
-        if values.get("args") is not None:
-            values["args"] = tuple(values["args"])
-        variants[release] = Variant(**values)
-    return variants
+    """What each release changes; nothing for one that is not there.
+
+    Raises UnreadableError, for a release must not be made from the template's own image instead.
+    """
+    text = annotation(service, VARIANTS)
+    if text is None:
+        return {}
+    try:
+        return _VARIANTS.validate_json(text)
+    except ValidationError as error:
+        name = service["metadata"]["name"]
+        raise UnreadableError(
+            f"Service {name}: annotation {VARIANTS} does not say which image each release has "
+            f"({error.errors()[0]['msg']}): {shown(text)}; correct it with `kubectl edit service {name}`, or remove it "
+            "and deploy each release with its image again"
+        ) from None
 
 
 def variants_text(variants: Mapping[Release, Variant], needed: Collection[Release]) -> str:

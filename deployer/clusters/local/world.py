@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
-from deployer.actions import Action, CloseConnections, LookAgain, NotifyDeselected
+from deployer.actions import Action, Annotate, CloseConnections, LookAgain, NotifyDeselected
 from deployer.clusters.controlplane import api, controllers
 from deployer.clusters.controlplane import kubelet as model
 from deployer.clusters.controlplane.endpoints import Endpoints, backends, endpoints, next_sync_s
@@ -19,7 +21,9 @@ from deployer.clusters.local.journal import Journal
 from deployer.clusters.local.kubelet import Kubelet
 from deployer.clusters.local.network import Front, Network
 from deployer.clusters.local.proxy import Proxy
+from deployer.clusters.telling import Told
 from deployer.fleet import RELEASE_LABEL, Count, Fleet, Kind, Release
+from deployer.marks import NOTIFIED
 
 ASK_TIMEOUT_S = 2.0
 SHORTEST_WAIT_S = 0.01  # before the controllers run again because of time alone
@@ -49,6 +53,7 @@ class World:
         self._watchers: set[asyncio.Future[None]] = set()
         self._outages = 0
         self._held: list[Write] = []  # kubelets' reports while the API server is down
+        self._told = Told(lambda line: print(line, file=sys.stderr, flush=True))
         self._shutting_down = False
 
     # What a deployer asks.
@@ -63,7 +68,15 @@ class World:
         self._check_api()
         match action:
             case NotifyDeselected(pods, undo):
-                await self._tell(pods, "/deselected", "DELETE" if undo else "POST")
+                method = "DELETE" if undo else "POST"
+                answers = await self._tell(pods, "/deselected", method)
+                staying = {name for name, pod in self.state.pods.items() if not pod.terminating}
+                self._told.take(answers, undo, f"{method} /deselected", staying)
+            case Annotate(deployment, key, value) if key == NOTIFIED:
+                found = self.state.deployments.get(deployment)
+                before = None if found is None else found.annotations.get(key)
+                note = replace(action, value=self._told.to_note(value, before))
+                self._write(lambda state, now_s: api.act(state, note, self._config.shape, now_s))
             case CloseConnections(pods, per_s):
                 there = [pod for pod in pods if self.kubelet.pid_of(pod) is not None]
                 await self._tell(there, f"/drain?per_s={per_s / max(1, len(there)):.6g}")
@@ -264,18 +277,23 @@ class World:
             return None
         return await admin.count(address, self._config.pod.admin_port, ASK_TIMEOUT_S)
 
-    async def _tell(self, pods: Iterable[str], target: str, method: str = "POST") -> None:
-        """Tell pods something; one that cannot be told is noted, and no error: it may be gone already."""
-        await asyncio.gather(*(self._tell_one(pod, target, method) for pod in pods))
+    async def _tell(
+        self, pods: Iterable[str], target: str, method: str = "POST"
+    ) -> dict[str, tuple[int, bytes] | None]:
+        """Tell pods something: what each answers, None without an answer, which is no error: it may be gone already."""
+        names = tuple(dict.fromkeys(pods))
+        answers = await asyncio.gather(*(self._tell_one(pod, target, method) for pod in names))
+        return dict(zip(names, answers, strict=True))
 
-    async def _tell_one(self, pod: str, target: str, method: str) -> None:
+    async def _tell_one(self, pod: str, target: str, method: str) -> tuple[int, bytes] | None:
         address = self.kubelet.address_of(pod)
         if address is None:
-            return
+            return None
         try:
             answer = await admin.exchange(address, self._config.pod.admin_port, method, target, ASK_TIMEOUT_S)
         except admin.NoAnswerError as error:
             self.event("not_told", pod, str(error))
-            return
+            return None
         if answer.status >= 400:
             self.event("not_told", pod, f"{target}: status {answer.status}")
+        return answer.status, answer.body

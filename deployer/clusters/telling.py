@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Collection, Mapping
 
-from deployer.marks import AGAIN
+from deployer.marks import AGAIN, told_names, told_text
 
 Answer = tuple[int, bytes]
 """An HTTP status and a body."""
@@ -44,7 +44,7 @@ class Told:
                 self._tries.pop((pod, not undo), None)  # what it is told now is what counts
                 if pod not in there or _from_gone(answer) or _heard(answer):
                     self._tries.pop((pod, undo), None)
-                elif answer is None or answer[0] >= 500 or answer[0] in _LATER:
+                elif answer is None or answer[0] >= 500 or answer[0] in _LATER or _not_let(answer):
                     tries = self._tries.get((pod, undo), 0) + 1
                     self._tries[pod, undo] = tries
                     if tries == TRIES:
@@ -73,9 +73,9 @@ class Told:
             undone = {pod for (pod, undo), n in self._tries.items() if undo and n < TRIES}
             untold = {pod for (pod, undo), n in self._tries.items() if not undo and n < TRIES}
         if value is None:
-            known = (pod.removesuffix(AGAIN) for pod in (before or "").split())
-            return " ".join(pod + AGAIN for pod in known if pod in undone) or None
-        return " ".join(pod + AGAIN if pod in untold else pod for pod in value.split())
+            known = (pod.removesuffix(AGAIN) for pod in told_names(before or ""))
+            return told_text(pod + AGAIN for pod in known if pod in undone)
+        return told_text(pod + AGAIN if pod in untold else pod for pod in told_names(value))
 
 
 def _heard(answer: Answer | None) -> bool:
@@ -84,13 +84,21 @@ def _heard(answer: Answer | None) -> bool:
 
 def _from_gone(answer: Answer | None) -> bool:
     """Whether the API server itself says that there is no such pod; a pod's own answer comes as it is."""
-    if answer is None or answer[0] != 404:
-        return False
+    return answer is not None and answer[0] == 404 and _reason(answer) == "NotFound"
+
+
+def _not_let(answer: Answer) -> bool:
+    """Whether the API server does not let us reach the pod, as one that has just started does for a while."""
+    return answer[0] in (401, 403) and _reason(answer) in ("Unauthorized", "Forbidden")
+
+
+def _reason(answer: Answer) -> str | None:
+    """What the API server says in a Status of its own; None of what a pod has answered."""
     try:
         found = json.loads(answer[1])
     except ValueError:
-        return False
-    return isinstance(found, dict) and found.get("kind") == "Status" and found.get("reason") == "NotFound"
+        return None
+    return found.get("reason") if isinstance(found, dict) and found.get("kind") == "Status" else None
 
 
 def _named(pods: Collection[str]) -> str:
