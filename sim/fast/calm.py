@@ -72,7 +72,7 @@ from sim.fast.store import (
     turns,
     users,
 )
-from sim.fast.takeoff import cut_short, knocks_at, newcomer, successor
+from sim.fast.takeoff import cut_short, knocks_at, newcomer, newcomers, successor
 from sim.fast.users import come, connect, life_ends, lost, next_user, session_ends
 from sim.fast.wheel import timer_s, turn
 
@@ -227,6 +227,12 @@ def calm(w: W, until_s: float) -> int:
             if not in_order and not _pass(w, w.now_s):
                 return ROWS_FULL
             return DONE if last_s == until_s else BINS_FULL
+        if t_s == come_s and not in_order and knock_s == math.inf and w.loose == 0:
+            before = w.arrived
+            newcomers(w, min(min(loss_s, set_s), last_s), longest_s, events)
+            if w.arrived > before:
+                events -= w.arrived - before
+                continue
         w.now_s = t_s
         at_once = knock_s == math.inf and t_s + one_way_s <= last_s and w.loose == 0
         if t_s == knock_s:

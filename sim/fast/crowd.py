@@ -40,7 +40,7 @@ from sim.latencies import Latencies
 from sim.setup import ServerSetup, SetupError
 
 FIRST_USERS = 1024  # of a population that comes and goes
-WINDOW = 4096  # bins of the series that are counted at a time
+WINDOW = 1024  # bins of the series that are counted at a time
 IN_A_BUCKET = 256  # ends of sessions, in the mean
 MOST_BUCKETS = 1 << 18
 _CUTS = {Cut.SERVER: SERVER, Cut.POD_GONE: POD_GONE, Cut.BACKEND: BACKEND}
@@ -321,7 +321,9 @@ class FastCrowd:
                 self._expected_s = math.inf
                 return
             left = self._s["arrivals"][self._g["arrival"] :]
-            self._s["arrivals"] = np.concatenate((left, more + self._g["zero_s"]))
+            arrivals = self._s.fresh("arrivals", len(left) + len(more))
+            arrivals[: len(left)] = left
+            np.add(more, self._g["zero_s"], out=arrivals[len(left) :])
             self._g["arrival"] = 0
             self._expected_s = float(self._s["arrivals"][-1]) if len(more) else self._expected_s
 
@@ -350,8 +352,6 @@ class FastCrowd:
         bins = self._s["bins"]
         done = bins.shape[1] - self._lag
         self._series.add(int(self._g["bin"]), bins, done)
-        bins[:, : self._lag] = bins[:, done:].copy()
-        bins[:, self._lag :] = 0
         self._g["bin"] += done
 
 

@@ -50,18 +50,39 @@ def normal(key: np.uint64, a: int, b: int) -> float:
 
 
 @compiled
+def uniforms(found: Array, key: np.uint64, first: int, b: int) -> None:
+    """As `uniform`, for so many counters a as there is room for."""
+    for i in range(len(found)):
+        found[i] = uniform(key, first + i, b)
+
+
+CENTRAL = 0.425
+
+
+@compiled
 def normal_quantile(p: float) -> float:
     """Where the normal distribution function is p in (0, 1), to 16 digits (Wichura, algorithm AS 241, 1988)."""
     q = p - 0.5
-    if abs(q) <= 0.425:
-        r = 0.180625 - q * q
-        above = (((((((2.5090809287301226727e3 * r + 3.3430575583588128105e4) * r
+    return _central(q) if abs(q) <= CENTRAL else _tail(p)
+
+
+@compiled
+def _central(q: float) -> float:
+    """Its middle part, of p - 0.5."""
+    r = 0.180625 - q * q
+    above = (((((((2.5090809287301226727e3 * r + 3.3430575583588128105e4) * r
             + 6.7265770927008700853e4) * r + 4.5921953931549871457e4) * r + 1.3731693765509461125e4) * r
             + 1.9715909503065514427e3) * r + 1.3314166789178437745e2) * r + 3.3871328727963666080e0)  # fmt: skip
-        below = (((((((5.2264952788528545610e3 * r + 2.8729085735721942674e4) * r
+    below = (((((((5.2264952788528545610e3 * r + 2.8729085735721942674e4) * r
             + 3.9307895800092710610e4) * r + 2.1213794301586595867e4) * r + 5.3941960214247511077e3) * r
             + 6.8718700749205790830e2) * r + 4.2313330701600911252e1) * r + 1.0)  # fmt: skip
-        return q * above / below
+    return q * above / below
+
+
+@compiled
+def _tail(p: float) -> float:
+    """The rest of it."""
+    q = p - 0.5
     r = math.sqrt(-math.log(p if q < 0.0 else 1.0 - p))
     if r <= 5.0:
         r -= 1.6
@@ -156,3 +177,28 @@ def session_s(w: W, place: int, occupant: int, residual: bool) -> float:
     of = sums(w)[part.first : part.first + part.count]
     found = min(np.searchsorted(of, uniform(key, place, occupant) * of[-1], side="right"), part.count - 1)
     return float(share * lengths_[part.first + found])
+
+
+@compiled
+def fresh_sessions_s(w: W, found: Array, shares: Array, first: int) -> None:
+    """As `session_s`, of the first occupants of so many places as there is room for; `shares` is scratch.
+
+    Step by step for all of them: one after the other would wait for the multiplications and divisions before.
+    """
+    part = parts(w)[0]
+    if len(parts(w)) == 1 and part.kind == LOGNORMAL:
+        uniforms(shares, w.session_key, first, 0)
+        for i in range(len(found)):
+            found[i] = _central(shares[i] - 0.5)
+        for i in range(len(found)):
+            if abs(shares[i] - 0.5) > CENTRAL:
+                found[i] = _tail(shares[i])
+        for i in range(len(found)):
+            found[i] = part.p1 * math.exp(part.p2 * found[i])
+    elif len(parts(w)) == 1 and part.kind == EXPONENTIAL:
+        uniforms(shares, w.session_key, first, 0)
+        for i in range(len(found)):
+            found[i] = -part.p1 * math.log(shares[i])
+    else:
+        for i in range(len(found)):
+            found[i] = session_s(w, first + i, 0, False)

@@ -10,6 +10,12 @@ from numpy.typing import NDArray
 Array: TypeAlias = NDArray[Any]
 f8, i8, i4, i2, i1 = np.float64, np.int64, np.int32, np.int16, np.int8
 
+
+def _numbers(n: int) -> tuple[Any, ...]:
+    """Constants. Not plain ones: Numba would compile what they are passed to once more for each."""
+    return tuple(np.int64(i) for i in range(n))
+
+
 EVENT = np.dtype([("t_s", f8), ("order", i8), ("what", i8)])
 """An entry of a queue; see `queues`."""
 
@@ -56,7 +62,7 @@ USER = np.dtype(_FIELDS)
 """Two cache lines: where there are a million users, waiting for memory is most of the work."""
 VACANT, TRYING, ONLINE, WAITING = range(4)  # phase
 NOWHERE, BACKLOG, ACCEPTED = range(3)  # stage
-NO_CUT, REFUSED, RESET, EOF, NETWORK, SERVER, POD_GONE, BACKEND, SILENCE = range(9)  # cut
+NO_CUT, REFUSED, RESET, EOF, NETWORK, SERVER, POD_GONE, BACKEND, SILENCE = _numbers(9)  # cut
 
 _LIFE = np.dtype(
     [
@@ -144,11 +150,11 @@ ARRIVAL, RECONNECT = range(2)
 DONE, ALL_ONLINE, EMPTIED, GROW, ROWS_FULL, BINS_FULL = range(6)
 """Why the event loop comes back."""
 NONE: Any = np.int64(-1)
-"""Nothing follows, or it goes on. Not a plain constant: Numba would compile what it is passed to once more for it."""
-KNOCK, ACCEPT, LOGIN, SERVED, READY, AGAIN, RETRY, CUT_SHORT, TCP_DEADLINE, DEADLINE, NO_ANSWER = range(11)
+"""Nothing follows, or it goes on."""
+KNOCK, ACCEPT, LOGIN, SERVED, READY, AGAIN, RETRY, CUT_SHORT, TCP_DEADLINE, DEADLINE, NO_ANSWER = _numbers(11)
 """Kinds of events."""
-BY_USER, BY_SERVER, BY_POD_GONE, BY_NETWORK, BY_NOBODY, BY_RUN_END = range(6)
-NO_FAILURE, F_REFUSED, F_CONNECT, F_HANDSHAKE, F_LOGIN = range(5)
+BY_USER, BY_SERVER, BY_POD_GONE, BY_NETWORK, BY_NOBODY, BY_RUN_END = _numbers(6)
+NO_FAILURE, F_REFUSED, F_CONNECT, F_HANDSHAKE, F_LOGIN = _numbers(5)
 
 GLOBAL = np.dtype(
     [
@@ -226,7 +232,7 @@ TIES = (IMMEDIATE, SCHEDULE, NO_JITTER, DECORRELATED)
 """With these, users who lost their connections together come again together."""
 NO_ROWS, LOST_ROWS, ALL_ROWS = range(3)
 
-ARRIVALS, RECONNECTS, LOGINS, USER_CLOSES, FORCED_CLOSES, OPENED, CLOSED = range(7)
+ARRIVALS, RECONNECTS, LOGINS, USER_CLOSES, FORCED_CLOSES, OPENED, CLOSED = _numbers(7)
 """Counters of the series; the last two are of changes that show at the next bin's start."""
 COUNTERS = 7
 

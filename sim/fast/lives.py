@@ -55,6 +55,14 @@ def new_life(w: W, bucket: int) -> int:
 
 
 @compiled
+def place_soon(w: W, end_s: float) -> None:
+    """A life will be added that ends then."""
+    at = calendar(w)[bucket_of(w, end_s)] + 1
+    if at & IN_A_BLOCK:
+        life_soon(w, at)
+
+
+@compiled
 def free_bucket(w: W, bucket: int) -> None:
     """Give back its blocks: all lives in it are over."""
     block = calendar(w)[bucket] >> BITS

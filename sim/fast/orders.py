@@ -91,7 +91,7 @@ def cut(address: int, pod: int, stage: int, how: int) -> None:
             n += int(tried(w)[slot] == pod)
     if w.reconnect in TIES:
         # who comes again at the same moment as others does it in an order that memory has no part in
-        places = np.empty(n, np.int64)
+        places = np.empty(n)  # whole numbers; sorting is compiled for one type only
         for i in range(n):
             places[i] = users(w)[marks(w)[i]].place
         marks(w)[:n] = marks(w)[:n][np.argsort(places, kind="mergesort")]

@@ -18,7 +18,6 @@ from sim.fast.layout import (
     DECORRELATED,
     EQUAL,
     EVENT,
-    FLIGHT,
     FULL,
     IMMEDIATE,
     IN_FLIGHT,
@@ -27,9 +26,7 @@ from sim.fast.layout import (
     NO_JITTER,
     NO_ROWS,
     POD,
-    ROW,
     SCHEDULE,
-    TIMED,
     USER,
     Array,
 )  # fmt: skip
@@ -172,12 +169,8 @@ def first_store(
         "calendar": np.zeros(0),
         "lives": np.zeros(0, LIFE),
         "hosts": np.zeros(0),
-        "flights": np.zeros(len(pods) * IN_FLIGHT, FLIGHT),
         "busy": np.zeros(len(pods)),
         "tried": np.full(users, -1),
-        "present": np.zeros(users, TIMED),
-        "unsorted": np.zeros(users, TIMED),
-        "marks": np.zeros(users),
         "wheel": np.full(wheel.BUCKETS, -1),
         "blocks": wheel.more_blocks(np.zeros(0, EVENT), _QUEUE, -1)[0],
         "pool": np.zeros(1),
@@ -185,13 +178,17 @@ def first_store(
         "parts": parts,
         "lengths": lengths,
         "sums": sums,
-        "rows": np.zeros(_ROWS, ROW),
         "bins": np.zeros((1, 1, COUNTERS)),
         **{name: queues.empty(_QUEUE) for name in ("timers", "stages", *_RINGS)},
     }
     s["free_blocks"] = _QUEUE
     for name, array in arrays.items():
         store[name] = array
+    sizes = {
+        "flights": len(pods) * IN_FLIGHT, "rows": _ROWS, "present": users, "unsorted": users, "marks": users,
+    }  # fmt: skip
+    for name, size in sizes.items():
+        store.fresh(name, size)
     room_for_lives(store, ROOM + expected // lives.IN_A_BLOCK)
     return store
 

@@ -23,6 +23,7 @@ CACHE_LINE = 64
 USER_BYTES = KINDS["users"].itemsize
 EVENT_BYTES = KINDS["blocks"].itemsize
 LIFE_BYTES = KINDS["lives"].itemsize
+HOST_BYTES = KINDS["hosts"].itemsize
 W: TypeAlias = Any
 """A record of `layout.STORE`, in compiled code."""
 
@@ -73,21 +74,23 @@ class Store:
         return self._arrays[name]
 
     def __setitem__(self, name: str, array: Array) -> None:
-        """The array in the place of another; it is kept alive as long as it is there."""
-        fit = _aligned(array.shape, KINDS[name])
-        fit[:] = array
+        """As `fresh`, with what is in this one."""
+        self.fresh(name, *array.shape)[:] = array
+
+    def fresh(self, name: str, *shape: int) -> Array:
+        """An array of zeros in the place of another; memory that nobody has used costs nothing yet."""
+        fit = _aligned(shape, KINDS[name])
         self._arrays[name] = fit
         self.all[f"{name}_at"], self.all[f"{name}_n"] = fit.ctypes.data, len(fit)
         if name == "bins":
             self.all["window"] = fit.shape[1]
+        return fit
 
     def grow(self, name: str, size: int) -> Array:
-        """Room for so many in all, what is new is zero; memory that nobody has used costs nothing yet."""
+        """Room for so many in all, what is new is zero."""
         old = self._arrays[name]
-        fit = _aligned((size, *old.shape[1:]), KINDS[name])
+        fit = self.fresh(name, size, *old.shape[1:])
         fit[: len(old)] = old
-        self._arrays[name] = fit
-        self.all[f"{name}_at"], self.all[f"{name}_n"] = fit.ctypes.data, size
         return fit
 
 
@@ -144,8 +147,9 @@ def life_soon(w: W, at: int) -> None:
 
 @compiled
 def fetch_block(w: W, block: int) -> None:
-    """All lives of this block will be needed."""
+    """All lives of this block will be needed, and who hosts them."""
     if block >= 0:
+        _fetch(w.hosts_at + 16 * block * HOST_BYTES)
         for at in range(16):
             _fetch(w.lives_at + (16 * block + at) * LIFE_BYTES)
 

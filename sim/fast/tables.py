@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from loadgen.behaviour.attempts import ClosedBy, Failure, Reason
-from sim.fast.counted import COLUMNS, something
+from sim.fast.counted import something
 from sim.fast.layout import (
     BACKEND,
     EOF,
@@ -84,43 +84,52 @@ class Series:
 
     def __init__(self, duration_s: float) -> None:
         self._bins = math.ceil(duration_s)
-        self._found: list[Array] = []
-        self._room = np.empty((COLUMNS, 0), np.int32)
+        self._rooms: list[tuple[Array, ...]] = []
+        self._rows = 0  # in the last of them
         self._open = np.zeros(1, np.int64)  # by release, the first for none
 
     def begin(self, open_now: Array) -> None:
         """Time zero: so many connections are open of each release."""
         self._open = open_now.astype(np.int64)
 
-    def add(self, first: int, bins: Array, complete: int) -> None:
-        """So many bins are complete, the first of them `first`: release, bin, counter."""
+    def add(self, first: int, bins: Array, done: int) -> None:
+        """So many bins are done, the first of them `first`: release, bin, counter. The window moves on by those."""
         if len(self._open) < len(bins):
             self._open = np.concatenate((self._open, np.zeros(len(bins) - len(self._open), np.int64)))
-        complete = max(min(complete, self._bins - first), 0)
+        complete = max(min(done, self._bins - first), 0)
         cells = len(bins) * complete + 1  # what is nothing is overwritten, the last one too
-        if self._room.shape[1] < cells:
-            self._room = np.empty((COLUMNS, 2 * cells), np.int32)
-        rows = something(bins, first, complete, self._open, self._room)
-        self._found.append(self._room[:, :rows].copy())
+        if not self._rooms or len(self._rooms[-1][0]) < self._rows + cells:
+            self._close()
+            size = max(cells, ROWS_AT_ONCE)
+            self._rooms.append(
+                (np.empty(size), np.empty(size, np.uint32), np.empty((len(_NUMBERS), size), np.int32))
+            )
+        flat = bins.reshape(len(bins), -1)
+        self._rows = something(flat, first, done, complete, self._open, self._rows, *self._rooms[-1])
+
+    def _close(self) -> None:
+        """What has been filled of the last room is all that there will be in it."""
+        if self._rooms:
+            self._rooms[-1] = tuple(column[..., : self._rows] for column in self._rooms[-1])
+        self._rows = 0
 
     def table(self, releases: Sequence[str]) -> pl.DataFrame:
         """All of it, with the releases' names; their order is that of their first pods."""
-        if not self._found:
-            return pl.DataFrame()
+        self._close()
         names = pl.Series([None, *releases], dtype=pl.String)
-        return pl.concat(
-            [
-                pl.DataFrame(
-                    {
-                        "t_s": part[0].astype(np.float64),
-                        "release": names.gather(part[1]),
-                        **dict(zip(("open", *_COUNTED), part[2:], strict=True)),
-                    }
-                )
-                for part in self._found
-            ],
-            rechunk=False,
-        )
+        parts = [
+            pl.DataFrame(
+                [
+                    pl.Series("t_s", times_s),
+                    names.gather(pl.Series(of)).alias("release"),
+                    *map(pl.Series, _NUMBERS, numbers),
+                ]
+            )
+            for times_s, of, numbers in self._rooms
+        ]
+        return pl.concat(parts, rechunk=False) if parts else pl.DataFrame()
 
 
-_COUNTED = ("arrivals", "reconnect_requests", "logins", "user_closes", "forced_closes")
+ROWS_AT_ONCE = 1 << 18
+"""Room for so many rows is taken at a time: a few large pieces of memory, which the table then consists of."""
+_NUMBERS = ("open", "arrivals", "reconnect_requests", "logins", "user_closes", "forced_closes")

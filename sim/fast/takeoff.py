@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
+from typing import Any
+
+import numpy as np
 
 from sim.fast.compiled import compiled
-from sim.fast.draws import session_s, uniform
+from sim.fast.draws import fresh_sessions_s, session_s, uniform, uniforms
 from sim.fast.flights import can_fly, catch_up, flight, fly, land
-from sim.fast.layout import CUT_SHORT, NONE, ONLY_ONLINE
-from sim.fast.lives import add_life, leave_slot, write_down
+from sim.fast.layout import ARRIVALS, CUT_SHORT, LOGINS, NONE, ONLY_ONLINE, OPENED
+from sim.fast.lives import add_life, leave_slot, place_soon, write_down
 from sim.fast.queues import packed
-from sim.fast.store import W, backends, busy, chances, flights, lives, pods, stays, users
-from sim.fast.users import session_ends
+from sim.fast.store import W, arrivals, backends, busy, chances, flights, hosts, lives, pods, stays, users
+from sim.fast.users import count, session_ends
 from sim.fast.wheel import later
 
 AT_ONCE = 64
 """Newcomers whose numbers are drawn in one go: one after the other waits for the multiplications before."""
+NOBODY_BEFORE: Any = np.int64(0)
+"""The first occupant's number; not a plain constant, see `layout`."""
 
 
 @compiled
@@ -23,10 +28,27 @@ def _draw_ahead(w: W) -> None:
     """The numbers of the next newcomers."""
     w.drawn_from = w.arrived
     w.drawn_to = w.arrived + AT_ONCE
-    for i in range(AT_ONCE):
-        chances(w)[i] = uniform(w.route_key, w.arrived + i, 1)
-    for i in range(AT_ONCE):
-        stays(w)[i] = session_s(w, w.arrived + i, 0, False)
+    fresh_sessions_s(w, stays(w), chances(w), w.arrived)
+    uniforms(chances(w), w.route_key, w.arrived, 1)
+    for i in range(min(AT_ONCE, len(arrivals(w)) - w.arrival)):
+        place_soon(w, arrivals(w)[w.arrival + i] + stays(w)[i])
+
+
+@compiled
+def _first_attempt(
+    w: W, at: int, place: int, occupant: int, t_s: float, open_s: float, ready_s: float
+) -> None:
+    """What a life says of a new user; `add_life` has said when it ends."""
+    one = lives(w)[at]
+    one.request_s = t_s
+    one.open_s = open_s
+    one.ready_s = ready_s
+    one.place = place
+    one.occupant = occupant
+    one.attempt = 1
+    one.slot = ONLY_ONLINE
+    one.opened_before = 0
+    one.losing = 0
 
 
 @compiled
@@ -35,7 +57,55 @@ def newcomer(w: W, t_s: float, most: int, longest_s: float) -> bool:
     if w.arrived < w.drawn_from or w.arrived >= w.drawn_to:
         _draw_ahead(w)
     i = w.arrived - w.drawn_from
-    return _fresh(w, w.arrived, 0, t_s, chances(w)[i], stays(w)[i], most, longest_s)
+    return _fresh(w, w.arrived, NOBODY_BEFORE, t_s, chances(w)[i], stays(w)[i], most, longest_s)
+
+
+@compiled
+def newcomers(w: W, until_s: float, longest_s: float, room: int) -> None:
+    """Newcomers, one after the other, as long as each is logged in before anything else happens.
+
+    That is what most of them are in quiet times: a login's times follow from nothing but its own beginning, and it
+    is never in flight. Nothing else that is known now happens before `until_s`; there is room for so many.
+    """
+    one_way_s, n = w.one_way_s, len(backends(w))
+    last = w.arrived + room
+    while w.arrival < len(arrivals(w)) and n > 0 and w.arrived < last:
+        t_s = arrivals(w)[w.arrival]
+        knock_s = t_s + one_way_s
+        next_s = arrivals(w)[w.arrival + 1] if w.arrival + 1 < len(arrivals(w)) else t_s
+        if w.arrived < w.drawn_from or w.arrived >= w.drawn_to:
+            _draw_ahead(w)
+        i = w.arrived - w.drawn_from
+        pod = backends(w)[int(chances(w)[i] * n)]
+        end_s = t_s + stays(w)[i]
+        p = pods(w)[pod]
+        accepted_s = knock_s + w.handshake_cpu_s
+        served_s = accepted_s + 2 * one_way_s + w.login_cpu_s
+        ready_s = served_s + w.login_rest_s
+        if (
+            ready_s >= min(until_s, next_s)
+            or p.came != p.left
+            or p.free_s > knock_s
+            or end_s < knock_s + longest_s
+            or not p.listening
+            or w.interval_s > 0.0
+            or knock_s < w.backend_back_s
+        ):
+            return
+        p.free_s = served_s
+        p.open += 1
+        w.now_s = t_s
+        w.arrival += 1
+        w.arrived += 1
+        w.attempts += 1
+        w.online += 1
+        at = add_life(w, end_s)
+        hosts(w)[at] = pod
+        _first_attempt(w, at, w.arrived - 1, NOBODY_BEFORE, t_s, accepted_s + one_way_s, ready_s)
+        if w.series:
+            count(w, t_s, p.release, ARRIVALS, False)
+            count(w, accepted_s + one_way_s, p.release, OPENED, True)
+            count(w, ready_s, p.release, LOGINS, False)
 
 
 @compiled
@@ -64,16 +134,7 @@ def _fresh(
     f.wait_s = 0.0
     f.retries = 0
     f.failed = 0
-    one = lives(w)[at]
-    one.request_s = t_s
-    one.open_s = f.accepted_s + w.one_way_s
-    one.ready_s = math.inf
-    one.place = place
-    one.occupant = occupant
-    one.attempt = 1
-    one.slot = ONLY_ONLINE
-    one.opened_before = 0
-    one.losing = 0
+    _first_attempt(w, at, place, occupant, t_s, f.accepted_s + w.one_way_s, math.inf)
     w.attempts += 1
     return True
 

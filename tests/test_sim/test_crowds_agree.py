@@ -19,7 +19,7 @@ from loadgen.behaviour.backoff import Backoff, Immediate
 from loadgen.behaviour.backoff import Fixed as FixedWait
 from loadgen.behaviour.sessions import Exponential, Forever, Lognormal, Mixture
 from loadgen.behaviour.settings import Behaviour
-from sim.fast import rooms
+from sim.fast import rooms, tables
 from sim.setup import CrowdKind, Fault, FaultKind, Level, PlannedDeploy, ServerSetup, SetupError
 from sim.world import simulate
 
@@ -211,6 +211,21 @@ def test_a_level_changes_what_is_kept_and_nothing_that_happens(setup_of, level):
     )
     whole = series_of(full.connections, setup.duration_s).filter(pl.col("t_s") >= 0)
     order = ["t_s", "release"]
+    assert less.series.sort(order).cast(dict(whole.schema)).equals(whole.sort(order))
+
+
+def test_the_series_of_a_run_over_many_windows_is_that_of_its_rows(setup_of):
+    from scenarios.record import series_of
+
+    lonely = Behaviour(Poisson(0.1), Exponential(20.0), Backoff(), messages_per_min=0)
+    deploys = (PlannedDeploy(900.0, "b2c3d4"), PlannedDeploy(2100.0, "c3d4e5"))
+    setup = setup_of("rainbow", crowd=CrowdKind.FAST, duration_s=3500.0, behaviour=lonely, deploys=deploys)
+    full = simulate(setup)
+    with patch.object(tables, "ROWS_AT_ONCE", 500):
+        less = simulate(replace(setup, level=Level.SERIES))
+    whole = series_of(full.connections, setup.duration_s)
+    order = ["t_s", "release"]
+    assert 0 < whole.height < 3500  # at times nobody is there
     assert less.series.sort(order).cast(dict(whole.schema)).equals(whole.sort(order))
 
 
