@@ -23,6 +23,7 @@ from deployer.clusters.kubernetes.podlog import Times, condition, deployment_of,
 from deployer.fleet import (
     PREFIX,
     RELEASE_LABEL,
+    SKEW_S,
     SLOT_LABEL,
     Deployment,
     Fleet,
@@ -96,7 +97,7 @@ def selected_since_s(service: Object) -> float | None:
     except ValueError:
         return None
     made = service["metadata"].get("creationTimestamp")
-    return since_s if math.isfinite(since_s) and (not made or since_s >= seconds(made)) else None
+    return since_s if math.isfinite(since_s) and (not made or since_s >= seconds(made) - SKEW_S) else None
 
 
 def annotation(found: Object, key: str) -> str | None:
