@@ -32,6 +32,9 @@ _FAILURES = [None, Failure.REFUSED, Failure.CONNECT_TIMEOUT, Failure.HANDSHAKE, 
 _HOW = {SERVER: "close_frame", EOF: "eof", RESET: "reset", NETWORK: "reset", POD_GONE: "reset",
     BACKEND: "close_frame", SILENCE: "timeout"}  # fmt: skip
 _SERVICE_RESTART, _INTERNAL_ERROR = 1012, 1011
+ROWS_AT_ONCE = 1 << 18
+"""Room for so many rows is taken at a time: a few large pieces of memory, which the table then consists of."""
+_NUMBERS = ("open", "arrivals", "reconnect_requests", "logins", "user_closes", "forced_closes")
 
 
 def connections(rows: Array, pods: Sequence[str], releases: Sequence[str], zero_s: float) -> pl.DataFrame:
@@ -128,8 +131,3 @@ class Series:
             for times_s, of, numbers in self._rooms
         ]
         return pl.concat(parts, rechunk=False) if parts else pl.DataFrame()
-
-
-ROWS_AT_ONCE = 1 << 18
-"""Room for so many rows is taken at a time: a few large pieces of memory, which the table then consists of."""
-_NUMBERS = ("open", "arrivals", "reconnect_requests", "logins", "user_closes", "forced_closes")
