@@ -6,6 +6,7 @@ that the cluster put there.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -24,6 +25,15 @@ QUIET_SINCE = PREFIX + "quiet-since"
 
 SKEW_S = 300.0
 """So far apart the clocks of two machines may be: a time that is further out of place is a mistake."""
+
+
+def unix_s(text: str | None) -> float | None:
+    """The finite time that an annotation holds; None where it is absent or holds none."""
+    try:
+        time_s = float(text or "")
+    except ValueError:
+        return None
+    return time_s if math.isfinite(time_s) else None
 
 
 class PodState(StrEnum):

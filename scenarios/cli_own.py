@@ -151,8 +151,6 @@ def status(
     """Show the releases in their colours: pods, connections, age, and whether each may go."""
     from deployer.clusters.kubernetes import writing
     from deployer.own import looking
-    from deployer.own.doubting import doubts
-    from deployer.own.healing import cares_of
     from deployer.own.opening import open_service
     from scenarios.show_own import print_status
 
@@ -160,8 +158,7 @@ def status(
         settings, cluster = session.settings, session.cluster
         now_s = time.time()
         look = looking.would_do(cluster, session.strategy, settings.made_drain(), now_s)
-        warnings = [care.warning for care in cares_of(cluster)]
-        warnings += doubts(cluster.service(), cluster.deployments(), now_s)
+        warnings = looking.warnings(cluster, now_s)
         fleet = looking.counted(cluster, cluster.observe())
         rows = looking.rows(fleet, look.verdicts, writing.variants_of(cluster.service()), now_s)
     if as_json:
@@ -191,8 +188,6 @@ def sweep(
     """Judge the old releases, and let those go that may: once, for a CronJob or by hand."""
     from deployer.journal import MemoryJournal
     from deployer.own import looking
-    from deployer.own.doubting import doubts
-    from deployer.own.healing import cares_of
     from deployer.own.opening import open_service
     from scenarios.show_own import action_json, print_sweep, verdict_json
 
@@ -206,8 +201,7 @@ def sweep(
         if found is None:
             held_by_other = not dry_run
             found = looking.would_do(cluster, session.strategy, settings.made_drain(), time.time())
-            warnings = [care.warning for care in cares_of(cluster)]
-            for warning in [*warnings, *doubts(cluster.service(), cluster.deployments(), time.time())]:
+            for warning in looking.warnings(cluster, time.time()):
                 print(f"warning: {warning}", file=sys.stderr)
     done = found.actions if not (dry_run or held_by_other) else ()
     if as_json:

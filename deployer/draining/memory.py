@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from deployer.actions import Annotate
-from deployer.fleet import DESELECTED_AT, PREFIX, QUIET_SINCE, SKEW_S, Deployment
+from deployer.fleet import DESELECTED_AT, PREFIX, QUIET_SINCE, SKEW_S, Deployment, unix_s
 
 BURN_DOWN = PREFIX + "burn-down"
 """On a draining Deployment: pairs "Unix seconds=open connections", the first right after its deselection,
@@ -16,12 +16,8 @@ MOST_OPEN = 10**9
 
 
 def time_of(deployment: Deployment, key: str) -> float | None:
-    """The finite time that an annotation holds; None where it is absent or is none."""
-    try:
-        time_s = float(deployment.annotations.get(key, ""))
-    except ValueError:
-        return None
-    return time_s if math.isfinite(time_s) else None
+    """As `unix_s`, of one of its annotations."""
+    return unix_s(deployment.annotations.get(key))
 
 
 def deselected_s(deployment: Deployment) -> float | None:

@@ -12,7 +12,7 @@ from deployer.clusters.kubernetes.app import SELECTED_SINCE
 from deployer.clusters.kubernetes.podlog import seconds
 from deployer.clusters.kubernetes.reading import annotation
 from deployer.clusters.kubernetes.writing import variants_of
-from deployer.fleet import DESELECTED_AT, QUIET_SINCE, SKEW_S
+from deployer.fleet import DESELECTED_AT, QUIET_SINCE, SKEW_S, unix_s
 from deployer.marks import BEGUN_AT, NUDGED_UNTIL
 
 OF_THE_PAST: Mapping[str, str] = {
@@ -58,14 +58,11 @@ def _line(
         return None
     meta = found["metadata"]
     created_s = seconds(meta["creationTimestamp"]) if since_creation else -math.inf
-    try:
-        at_s = float(text)
-    except ValueError:
-        at_s = math.nan
-    if created_s - SKEW_S <= at_s <= latest_s + SKEW_S:
-        return None
-    if not math.isfinite(at_s):
+    at_s = unix_s(text)
+    if at_s is None:
         wrong = "is no time in Unix seconds"
+    elif created_s - SKEW_S <= at_s <= latest_s + SKEW_S:
+        return None
     else:
         wrong = "lies in the future" if at_s > latest_s else f"lies before the {kind} was made"
     name = meta["name"]

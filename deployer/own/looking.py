@@ -14,7 +14,15 @@ from deployer.draining import DrainSettings
 from deployer.fleet import Count, Fleet, Kind, PodState, Release, Verdict
 from deployer.journal import MemoryJournal
 from deployer.marks import is_selected, is_wanted
+from deployer.own.doubting import doubts
+from deployer.own.healing import cares_of
 from deployer.strategies import Strategy
+
+
+def warnings(cluster: KubernetesCluster, now_s: float) -> list[str]:
+    """A line for each thing that somebody should see to: an adopted Deployment, annotations that cannot be."""
+    cares = [care.warning for care in cares_of(cluster)]
+    return [*cares, *doubts(cluster.service(), cluster.deployments(), now_s)]
 
 
 @dataclass(frozen=True, slots=True)

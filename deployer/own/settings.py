@@ -41,9 +41,7 @@ class Settings:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     deployment: Annotated[str, Field(min_length=1)]  # the adopted one: the template of all others
-    selector: Annotated[
-        Mapping[str, str], Field(min_length=1)
-    ]  # the Service's own, before it was narrowed to one release
+    selector: Annotated[Mapping[str, str], Field(min_length=1)]  # the Service's own, before one release
     strategy: str = "rainbow"
     strategy_settings: Mapping[str, Any] = field(default_factory=dict)  # as `strategies.make` takes them
     drain: Mapping[str, Any] = field(default_factory=dict)  # as `draining.parse.settings_of` takes them

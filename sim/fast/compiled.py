@@ -16,8 +16,8 @@ Function = TypeVar("Function", bound=Callable[..., object])
 _config: Any = numba.config
 HERE = Path(__file__).resolve().parent
 SOURCES = (
-    "calendar", "calm", "coming", "compiled", "counted", "draws", "flights", "layout", "lives", "loop", "orders", "pacing", "queues",
-    "stages", "store", "takeoff", "users", "wheel", "../latencies",
+    "calendar", "calm", "coming", "compiled", "counted", "draws", "flights", "layout", "lives", "loop", "orders", "pacing",
+    "queues", "stages", "store", "takeoff", "users", "wheel", "../latencies",
 )  # fmt: skip
 """The modules whose code is compiled, or what that depends on."""
 

@@ -35,8 +35,8 @@ def something(
 ) -> int:
     """Fill columns from row n on, release by release, and bring the number of open connections up to date.
 
-    Returns where the rows end. The window moves on by `done` bins, of which `complete` count; `bins` has a row a release. `found` has a column
-    for open connections and one for each counter, in their order.
+    Returns where the rows end. The window moves on by `done` bins, of which `complete` count; `bins` has a row a
+    release. `found` has a column for open connections and one for each counter, in their order.
     """
     left = bins.shape[1] - done * COUNTERS
     for release in range(len(bins)):

@@ -24,6 +24,8 @@ _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 _11, _27, _30, _31 = (np.uint64(n) for n in (11, 27, 30, 31))
 _TO_UNIT = 2.0**-53
+CENTRAL = 0.425
+"""So far from a half `normal_quantile` takes its middle part."""
 
 EXPONENTIAL, WEIBULL, LOGNORMAL, EMPIRICAL, FOREVER = range(5)
 
@@ -54,9 +56,6 @@ def uniforms(found: Array, key: np.uint64, first: int, b: int) -> None:
     """As `uniform`, for so many counters a as there is room for."""
     for i in range(len(found)):
         found[i] = uniform(key, first + i, b)
-
-
-CENTRAL = 0.425
 
 
 @compiled

@@ -68,8 +68,10 @@ def newcomers(w: W, until_s: float, longest_s: float, room: int) -> None:
     is never in flight. Nothing else that is known now happens before `until_s`; there is room for so many.
     """
     one_way_s, n = w.one_way_s, len(backends(w))
+    if n == 0 or w.interval_s > 0.0:
+        return
     last = w.arrived + room
-    while w.arrival < len(arrivals(w)) and n > 0 and w.arrived < last:
+    while w.arrival < len(arrivals(w)) and w.arrived < last:
         t_s = arrivals(w)[w.arrival]
         knock_s = t_s + one_way_s
         next_s = arrivals(w)[w.arrival + 1] if w.arrival + 1 < len(arrivals(w)) else t_s
@@ -88,7 +90,6 @@ def newcomers(w: W, until_s: float, longest_s: float, room: int) -> None:
             or p.free_s > knock_s
             or end_s < knock_s + longest_s
             or not p.listening
-            or w.interval_s > 0.0
             or knock_s < w.backend_back_s
         ):
             return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,6 +30,7 @@ from deployer.fleet import (
     PodState,
     Release,
     Request,
+    unix_s,
 )
 
 SETTLES_S = 2.0
@@ -92,12 +92,11 @@ def requests_of(service: Object) -> Sequence[Request]:
 
 def selected_since_s(service: Object) -> float | None:
     """Since when it selects what it selects; None where that is not known, or is no time that it could be."""
-    try:
-        since_s = float(annotation(service, SELECTED_SINCE) or "")
-    except ValueError:
-        return None
+    since_s = unix_s(annotation(service, SELECTED_SINCE))
     made = service["metadata"].get("creationTimestamp")
-    return since_s if math.isfinite(since_s) and (not made or since_s >= seconds(made) - SKEW_S) else None
+    if since_s is None or (made and since_s < seconds(made) - SKEW_S):
+        return None
+    return since_s
 
 
 def annotation(found: Object, key: str) -> str | None:
