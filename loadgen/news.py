@@ -15,6 +15,7 @@ class Orders:
     """What the workers are to know; each field is given once."""
 
     zero_s: float | None = None
+    until_s: float | None = None  # when they end by themselves, if nobody has told them to by then; Unix time
     end: bool = False
 
 

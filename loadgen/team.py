@@ -4,7 +4,7 @@ The master is told what to do over HTTP and passes it on; the workers tell it tw
 are. Orders are repeated to a worker until what it tells shows that it has them. Each worker keeps the log of its
 own connections and is asked for it at the end.
 
-* master: GET /state; POST /zero?at=UNIX_S; POST /end
+* master: GET /state; POST /zero?at=UNIX_S, with until=UNIX_S where they are to end by themselves; POST /end
 * worker: GET /state, with `rows`: how many its log has; GET /log?from=BYTE, compressed parts of it
 """
 
@@ -29,6 +29,7 @@ from loadgen.control import Answer, Query, as_json, chunk_of, serve
 from loadgen.load import ChatLoad, ChatUser
 from loadgen.news import News, Orders, read_news, together
 from loadgen.places import Users
+from loadgen.reaching import reach_master
 
 _ORDERS, _NEWS = "chat_orders", "chat_news"  # Locust's messages of ours: from the master, and to it
 _MISSING_AFTER = 60
@@ -94,7 +95,8 @@ class _Master:
         zero_s = float(query.get("at", ""))
         if self._orders.zero_s not in (None, zero_s):
             raise ValueError(f"time zero is {self._orders.zero_s} already")
-        self._give(replace(self._orders, zero_s=zero_s))
+        until_s = float(query["until"]) if "until" in query else None
+        self._give(replace(self._orders, zero_s=zero_s, until_s=until_s))
         return b""
 
     def _end(self, _: Query) -> bytes:
@@ -120,6 +122,7 @@ class _Worker:
         log = Path(self._config.connections)
         answers = {"GET /state": self._state, "GET /log": lambda query: chunk_of(log, query)}
         server = _serve(self._team, answers)
+        reach_master(self._team)
         try:
             runner = environment.create_worker_runner(self._team.master, self._team.port)
         except ConnectionError:
@@ -152,7 +155,9 @@ class _Worker:
             if self._orders.zero_s is not None and not self._has_zero:
                 self._has_zero = True
                 users.zero(self._orders.zero_s)
-        if self._orders.end and not self._ended:
+        until_s = self._orders.until_s
+        over = self._orders.end or (until_s is not None and time.time() >= until_s)
+        if over and not self._ended:
             self._end()
 
     def _end(self) -> None:

@@ -291,7 +291,7 @@ def _lived(
     ]
     behaviour = build.behaviour_of(spec)
     real = _real_world(world, plan, options, show, interrupts)
-    users = _users(real, behaviour, spec.seed, work, options, show)
+    users = _users(real, behaviour, spec, work, options, show)
     raw = run_real(real, users, moments, spec.duration, show, interrupts)
     return _Lived(
         tables_of(raw, deployed.selects_release, spec.record),
@@ -312,16 +312,16 @@ def _real_world(
 
 
 def _users(
-    real: RealWorld, behaviour: Behaviour, seed: int, work: Path, options: Options, show: Progress
+    real: RealWorld, behaviour: Behaviour, spec: Spec, work: Path, options: Options, show: Progress
 ) -> Load:
     workers = options.where.load_workers
     if not workers:
-        return HostLoad(behaviour, seed, work)
+        return HostLoad(behaviour, spec.seed, work)
     from scenarios.worlds.kubernetes import KubernetesWorld
     from scenarios.worlds.load_job import JobLoad
 
     assert isinstance(real, KubernetesWorld)
-    return JobLoad(behaviour, seed, work, workers, lambda: real.site, show.note)
+    return JobLoad(behaviour, spec.seed, work, workers, lambda: real.site, show.note, spec.duration)
 
 
 def _page(record: Record, summary: Mapping[str, Any]) -> str:

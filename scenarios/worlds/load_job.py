@@ -1,8 +1,8 @@
 """Users as Jobs of the run's own namespace: Locust's master and workers, for loads that outgrow one machine.
 
 Master and workers are asked over HTTP through the API server's proxy. What they do does not hang on it: while the API
-server is away they go on. Times are those of the nodes' clocks: on kind this machine's own, elsewhere as well kept
-as the cluster's (NTP).
+server is away they go on, and end when the run is over. Times are those of the nodes' clocks: on kind this
+machine's own, elsewhere as well kept as the cluster's (NTP).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import math
 import threading
 import time
 import zlib
@@ -44,6 +45,8 @@ START_WITHIN_S = 60.0
 NEWS_EVERY_S = 0.5
 PODS_EVERY_S = 2.0
 ANSWER_S = 5.0
+AWAY_S = 90.0
+"""So long a cluster that does not answer when the run is over is waited for: its pods have the users' logs."""
 LOG_S = 30.0
 """A worker that gave no part of its log for so long gives no more."""
 _UNHEARD = (ClusterUnreachable, RejectedError)
@@ -76,8 +79,12 @@ class JobLoad(Load):
         workers: int,
         site: Callable[[], Site],
         say: Callable[[str], None],
+        duration_s: float,
     ) -> None:
-        """`site` is asked when the load starts; `say` hears in one line what went wrong with a worker."""
+        """`site` is asked when the load starts; `say` hears in one line what went wrong with a worker.
+
+        `duration_s` after time zero the users end, also where nobody can tell them to.
+        """
         super().__init__(behaviour, seed, folder)
         self._workers, self._find_site, self._say = workers, site, say
         self._site: Site | None = None
@@ -91,6 +98,8 @@ class JobLoad(Load):
         self._said: set[str] = set()
         self._logs: dict[int, WorkerLog] = {}
         self._measuring = False
+        self._duration_s = duration_s
+        self._until_s = math.inf  # when the users end by themselves
         self._over = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="load", daemon=True)
 
@@ -144,8 +153,10 @@ class JobLoad(Load):
     def zero(self, zero_s: float) -> None:
         """As in Load. Raises OutOfReach where the master cannot be told."""
         self._measuring = True
-        if not self._order(f"zero?at={zero_s!r}", ANSWER_S):
+        until_s = zero_s + self._duration_s
+        if not self._order(f"zero?at={zero_s!r}&until={until_s!r}", ANSWER_S):
             raise OutOfReach("the load's master cannot be told when time zero is")
+        self._until_s = until_s
 
     def read(self) -> None:
         """As in Load: it is read as it comes."""
@@ -157,11 +168,10 @@ class JobLoad(Load):
         self._over.set()
         if self._watcher.is_alive():
             self._watcher.join(2 * ANSWER_S)
-        with contextlib.suppress(*_UNHEARD):
-            self._look()
+        self._await_cluster()
         if not any(pod.runs for pod in self._pods.values()):
             return
-        if not self._order("end", patience_s):
+        if not self._order("end", patience_s) and time.time() < self._until_s:
             self._note("the load's master cannot be told to end: what is open now is in no log")
         with ThreadPoolExecutor(min(self._workers, 16), thread_name_prefix="log") as pool:
             logs = pool.map(lambda index: self._collect(index, patience_s), range(self._workers))
@@ -178,7 +188,9 @@ class JobLoad(Load):
         for index, why in sorted(self._ended.items()):
             return f"{LoadPod(index, '', False).title} ended: {why}"
         waiting = (f"{pod.title} waits: {pod.waits}" for pod in self._pods.values() if pod.waits)
-        return self._given_up or next(waiting, "(it said nothing)")
+        joined = self._state.get("joined", 0)
+        few = f"{joined} of {self._workers} workers have reached the load's master"
+        return self._given_up or next(waiting, few if joined < self._workers else "(it said nothing)")
 
     # Watching, in a thread of its own: a slow API server must not hold up the run.
 
@@ -195,6 +207,20 @@ class JobLoad(Load):
                     self._state = json.loads(state)
                     for text in self._state["warnings"]:
                         self._log(text)
+
+    def _await_cluster(self) -> None:
+        """See how the pods are, once the cluster answers; without it, they are as last seen."""
+        deadline_s, said = time.monotonic() + AWAY_S, False
+        while True:
+            try:
+                return self._look()
+            except _UNHEARD as error:
+                if time.monotonic() >= deadline_s:
+                    return None
+                if not said:
+                    self._say(f"waiting up to {AWAY_S:.0f} s for the users' logs: {error}")
+                said = True
+            time.sleep(0.5)
 
     def _look(self) -> None:
         """See how the pods are."""

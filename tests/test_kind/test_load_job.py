@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,7 @@ class StandIn:
         self.waiting: dict[str, str] = {}  # pods that do not run yet, and for what they wait
         self.told_rows = 1
         self.refuses = False
+        self.away = self.deaf = False  # the API server; the master, to orders
         self.logs = {}
         for place in (0, 1):
             with ConnectionLog(folder / f"log{place}") as log:
@@ -59,6 +61,8 @@ class StandIn:
             self.logs[f"load-{place}"] = (folder / f"log{place}").read_bytes()
 
     def call(self, method, path, body=None):
+        if self.away:
+            raise self.trouble
         if method == "POST":
             if self.refuses:
                 raise RejectedError("no quota for jobs")
@@ -82,6 +86,8 @@ class StandIn:
             raise self.trouble
         question, _, at = target.partition("?from=")
         if method == "POST":
+            if self.deaf:
+                raise self.trouble
             self.orders.append(target)
             return 200, b""
         if question == "log":
@@ -111,7 +117,7 @@ def said():
 @pytest.fixture
 def load(api, said, tmp_path):
     site = Site(api, "drainbow-x", "load:1", True)
-    made = JobLoad(Behaviour(Fixed(2)), 7, tmp_path, 2, lambda: site, said.append)
+    made = JobLoad(Behaviour(Fixed(2)), 7, tmp_path, 2, lambda: site, said.append, duration_s=20.0)
     yield made
     made.stop(0.2)
 
@@ -134,7 +140,7 @@ def test_users_are_told_of_time_zero_and_their_logs_are_fetched_in_parts(load, a
     api.failures = 2  # the API server is away for a moment, or whoever gives us our credentials
     load.zero(12.5)
     load.stop(2.0)
-    assert api.orders == ["zero?at=12.5", "end"]
+    assert api.orders == ["zero?at=12.5&until=32.5", "end"]
     assert [each["user"] for each in load.rows()] == ["u0-0", "u1-0"]
     assert (list(load.notes), list(load.events), load.exit_code) == ([], [], None)
 
@@ -196,6 +202,25 @@ def test_a_log_with_fewer_rows_than_were_written_is_said_and_kept(load, api):
     assert len(load.rows()) == 2
     assert len(load.notes) == 2
     assert "gave 1 of 3 connections" in load.notes[0]
+
+
+def test_the_logs_are_waited_for_where_the_cluster_is_away_when_the_run_is_over(load, api, said):
+    load.start(FRONT)
+    until(lambda: load.all_online)
+    load.zero(1.0)
+    api.away = api.deaf = True
+    back = threading.Timer(0.3, lambda: setattr(api, "away", False))
+    back.start()
+    load.stop(0.2)
+    back.join()
+    assert [each["user"] for each in load.rows()] == ["u0-0", "u1-0"]
+    assert load.notes == []  # nobody could tell them to end, and they have, by themselves
+    assert said == ["waiting up to 90 s for the users' logs: away"]
+
+
+def test_workers_that_do_not_reach_their_master_are_why_nobody_is_online(load, api):
+    load.start(FRONT)
+    assert load.last_words() == "0 of 2 workers have reached the load's master"
 
 
 def test_a_load_that_the_cluster_does_not_take_is_one_line(load, api):

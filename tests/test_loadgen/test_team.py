@@ -26,10 +26,11 @@ from loadgen.behaviour.backoff import Fixed as EverySoOften
 from loadgen.behaviour.crowd import Tally
 from loadgen.behaviour.sessions import Forever
 from loadgen.behaviour.settings import Behaviour
-from loadgen.config import LoadConfig, Team, part_of, to_json
+from loadgen.config import LoadConfig, LoadError, Team, part_of, to_json
 from loadgen.connection_log import attempts_in, read_log
 from loadgen.control import CHUNK_BYTES, chunk_of
 from loadgen.news import News, Orders, together
+from loadgen.reaching import reach_master
 
 USERS = Behaviour(Fixed(11), Forever(), EverySoOften(0.2), ramp_per_s=200.0, messages_per_min=600.0)
 TALLY = Tally(
@@ -90,6 +91,28 @@ def test_a_log_is_given_out_whole_in_parts(tmp_path: Path) -> None:
         at += len(part)
     assert b"".join(parts) == content
     assert len(parts) == 2
+
+
+def test_a_connection_to_the_master_that_leads_nowhere_is_given_up_for_a_new_one() -> None:
+    tries: list[tuple[tuple[str, int], float]] = []
+
+    def connect(address: tuple[str, int], timeout_s: float) -> socket.socket:
+        tries.append((address, timeout_s))
+        if len(tries) < 3:
+            raise TimeoutError if len(tries) == 1 else ConnectionRefusedError
+        return socket.socket()
+
+    reach_master(Team(2, "load-master"), connect=connect)
+    assert [address for address, _ in tries] == [("load-master", 5557)] * 3
+    assert max(timeout_s for _, timeout_s in tries) <= 2
+
+
+def test_a_master_that_never_answers_is_told_in_one_line() -> None:
+    master = Team(2, "127.0.0.1", Ports(1).numbers[0])
+    with pytest.raises(
+        LoadError, match=rf"no master answers on 127.0.0.1:{master.port} \(tried for 0.2 s\); see"
+    ):
+        reach_master(master, within_s=0.2)
 
 
 class Ports:
@@ -175,6 +198,15 @@ def test_two_workers_are_one_population(team: RunningTeam, server: Any) -> None:
     for process in team.processes:
         process.send_signal(signal.SIGTERM)
     assert [process.wait(20) for process in team.processes] == [0, 0, 0]
+
+
+def test_users_end_by_themselves_when_the_run_is_over(team: RunningTeam) -> None:
+    team.wait(team.master, lambda state: state.get("all_online"))
+    zero_s = time.time()
+    team.ask(team.master, f"zero?at={zero_s}&until={zero_s + 1}", "POST")
+    for index, port in enumerate(team.workers):
+        told = team.wait(port, lambda state: state["ended"])
+        assert len(list(read_log(team.log(index)))) == told["rows"] == 6 - index
 
 
 def test_the_others_go_on_without_a_worker_that_died(team: RunningTeam) -> None:
