@@ -17,16 +17,19 @@ from sim.fast.flights import catch_up_all, settle
 from sim.fast.layout import (
     AGAIN,
     BINS_FULL,
+    CLOSED,
     CUT_SHORT,
     DONE,
     EMPTIED,
     GROW,
     IN_FLIGHT,
     KNOCK,
+    NO_ROWS,
     NONE,
     OVER,
     RETRY,
     ROWS_FULL,
+    USER_CLOSES,
     WAITING,
 )  # fmt: skip
 from sim.fast.lives import (
@@ -51,10 +54,12 @@ from sim.fast.queues import (
     take,
     top_s,
 )
+from sim.fast.returns import back_s, come_back, one_comes_back
 from sim.fast.stages import is_live
 from sim.fast.store import (
     W,
     arrivals,
+    bins,
     calendar,
     fetch_block,
     hosts,
@@ -62,6 +67,7 @@ from sim.fast.store import (
     lives,
     logins,
     losses,
+    pods,
     present,
     readies,
     rows,
@@ -73,7 +79,7 @@ from sim.fast.store import (
     users,
 )
 from sim.fast.takeoff import cut_short, knocks_at, newcomer, newcomers, successor
-from sim.fast.users import come, connect, life_ends, lost, next_user, session_ends
+from sim.fast.users import bin_of, come, connect, life_ends, lost, next_user, session_ends
 from sim.fast.wheel import timer_s, turn
 
 ROOM = 512
@@ -128,6 +134,49 @@ def _ends(w: W, at: int) -> None:
 
 
 @compiled
+def _pass_bucket(w: W, until_s: float) -> int:
+    """`_pass` of the present bucket, which is in no order: how many are left, or -1 for no room."""
+    left = 0
+    # looked up once: the compiler cannot know that what is written below changes none of it
+    all_lives, all_hosts, all_pods, all_bins = lives(w), hosts(w), pods(w), bins(w)
+    zero_s, first, window, series, plain = w.zero_s, w.bin, w.window, w.series, w.kept == NO_ROWS
+    ended = 0
+    last = calendar(w)[w.bucket]
+    block = last >> BITS
+    while block >= 0:
+        following = all_lives[block * BLOCK].following
+        fetch_block(w, following)
+        for at in range(block * BLOCK + 1, last + 1):
+            one = all_lives[at]
+            slot, end_s = one.slot, one.end_s
+            if slot == OVER:
+                continue
+            if end_s > until_s:
+                left += 1
+                continue
+            if slot >= 0 or not plain:
+                if w.row + ROOM >= len(rows(w)):
+                    w.online -= ended
+                    return -1
+                _ends(w, at)
+                continue
+            p = all_pods[all_hosts[at]]
+            all_hosts[at] = -1
+            one.slot = OVER
+            p.open -= 1
+            ended += 1
+            if series:
+                closed = bin_of(end_s, zero_s, True) - first
+                if closed < window:
+                    all_bins[p.release + 1, closed, CLOSED] += 1
+                    all_bins[p.release + 1, bin_of(end_s, zero_s, False) - first, USER_CLOSES] += 1
+        block = following
+        last = block * BLOCK + IN_A_BLOCK
+    w.online -= ended
+    return left
+
+
+@compiled
 def _pass(w: W, until_s: float) -> bool:
     """All sessions end that end by then, in whatever order. False: there is no room for more rows."""
     while True:
@@ -142,21 +191,9 @@ def _pass(w: W, until_s: float) -> bool:
                     _ends(w, at)
             left = w.sorted_to - w.sorted_at
         else:
-            last = calendar(w)[w.bucket]
-            block = last >> BITS
-            while block >= 0:
-                fetch_block(w, lives(w)[block * BLOCK].following)
-                for at in range(block * BLOCK + 1, last + 1):
-                    if lives(w)[at].slot == OVER:
-                        continue
-                    if lives(w)[at].end_s > until_s:
-                        left += 1
-                        continue
-                    if w.row + ROOM >= len(rows(w)):
-                        return False
-                    _ends(w, at)
-                block = lives(w)[block * BLOCK].following
-                last = block * BLOCK + IN_A_BLOCK
+            left = _pass_bucket(w, until_s)
+            if left < 0:
+                return False
         if left or bucket_ends_s(w) > until_s:
             return True
         free_bucket(w, w.bucket)
@@ -192,7 +229,7 @@ def calm(w: W, until_s: float) -> int:
     job_s = w.handshake_cpu_s + w.login_cpu_s
     least_s = 3 * one_way_s + w.login_rest_s + A_MOMENT_S
     patience_s = min(w.connect_timeout_s, w.handshake_timeout_s)
-    most = min(IN_FLIGHT, w.most_waiting)
+    most = IN_FLIGHT
     if job_s > 0.0:
         most = min(most, int((patience_s - least_s) / (2 * job_s)))
     if w.flying == 0 and (not w.shortens or most < 1 or least_s >= patience_s or not is_quiet(w)):
@@ -219,7 +256,7 @@ def calm(w: W, until_s: float) -> int:
         come_s = arrivals(w)[w.arrival] if w.arrival < len(arrivals(w)) else math.inf
         knock_s = first_s(knocks(w))
         loss_s = first_s(losses(w))
-        set_s = timer_s(w)
+        set_s = min(timer_s(w), back_s(w))
         t_s = min(min(min(end_s, come_s), min(knock_s, loss_s)), set_s)
         if t_s > last_s:
             w.now_s = max(w.now_s, last_s)
@@ -227,14 +264,31 @@ def calm(w: W, until_s: float) -> int:
             if not in_order and not _pass(w, w.now_s):
                 return ROWS_FULL
             return DONE if last_s == until_s else BINS_FULL
-        if t_s == come_s and not in_order and knock_s == math.inf and w.loose == 0:
+        if t_s == come_s and not in_order and knock_s == math.inf:
             before = w.arrived
             newcomers(w, min(min(loss_s, set_s), last_s), longest_s, events)
             if w.arrived > before:
                 events -= w.arrived - before
                 continue
+        if t_s == back_s(w) and not watching and knock_s == math.inf:
+            before = w.back_at
+            quiet_s = min(min(end_s, come_s), min(min(loss_s, timer_s(w) - one_way_s), last_s - one_way_s))
+            come_back(w, quiet_s, most, longest_s, events)
+            if w.back_at > before:
+                events -= w.back_at - before
+                continue
+        if t_s < knock_s <= last_s and (w.loose == 0 or knock_s < timer_s(w)) and not watching:
+            what = first(knocks(w))
+            slot = slot_of(what)
+            early = not is_live(w, what)
+            if not early and users(w)[slot].end_s > knock_s:
+                early = knocks_at(w, slot, knock_s, most, longest_s)
+            if early:
+                take(knocks(w))
+                continue
         w.now_s = t_s
-        at_once = knock_s == math.inf and t_s + one_way_s <= last_s and w.loose == 0
+        at_once = knock_s == math.inf and t_s + one_way_s <= last_s
+        at_once = at_once and (w.loose == 0 or t_s + one_way_s < timer_s(w))
         if t_s == knock_s:
             what = first(knocks(w))
             slot = slot_of(what)
@@ -257,6 +311,8 @@ def calm(w: W, until_s: float) -> int:
                 continue
             if not lost(w, slot, t_s):
                 continue
+        elif t_s == back_s(w):
+            slot = one_comes_back(w, t_s)
         elif t_s == set_s:
             if top_s(timers(w)) > t_s:
                 turn(w)

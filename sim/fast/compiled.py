@@ -17,7 +17,7 @@ _config: Any = numba.config
 HERE = Path(__file__).resolve().parent
 SOURCES = (
     "calendar", "calm", "coming", "compiled", "counted", "draws", "flights", "layout", "lives", "loop", "orders", "pacing",
-    "queues", "stages", "store", "takeoff", "users", "wheel", "../latencies",
+    "queues", "returns", "stages", "store", "takeoff", "users", "wheel", "../latencies",
 )  # fmt: skip
 """The modules whose code is compiled, or what that depends on."""
 

@@ -41,6 +41,7 @@ from sim.setup import ServerSetup, SetupError
 
 FIRST_USERS = 1024  # of a population that comes and goes
 WINDOW = 1024  # bins of the series that are counted at a time
+MORE_RELEASES = 6  # than there are so far: room for their bins
 IN_A_BUCKET = 256  # ends of sessions, in the mean
 MOST_BUCKETS = 1 << 18
 _CUTS = {Cut.SERVER: SERVER, Cut.POD_GONE: POD_GONE, Cut.BACKEND: BACKEND}
@@ -85,9 +86,7 @@ class FastCrowd:
         if count > rooms.MOST_USERS:
             raise SetupError(f"users={count} must be at most {rooms.MOST_USERS}; simulate a part of them")
         self._lag = math.ceil(2 * behaviour.connect_timeout_s) + 3  # bins that an attempt may reach back
-        self._s = rooms.first_store(
-            behaviour, server, latencies, seed, count or FIRST_USERS, _expected(behaviour, duration_s), level
-        )
+        self._s = rooms.first_store(behaviour, server, latencies, seed, count or FIRST_USERS, level)
         self._g = self._s.all[0]  # a view
         self._open = self._s["pods"]["open"]  # another
         self._waits_for_all = False
@@ -137,8 +136,8 @@ class FastCrowd:
         if not isinstance(population, Fixed):
             self._coming = coming(population, self._seed)
             self._expected_s = -math.inf
-        population_now = int(self._g["population"])
-        rooms.room_for_lives(self._s, population_now // IN_A_BLOCK + min(population_now, buckets) + ROOM)
+        there = _expected(self._behaviour, self._duration_s)
+        rooms.room_for_lives(self._s, there // IN_A_BLOCK + min(there, buckets) + ROOM)
         users = self._s["users"]
         there = users[(users["told"] == 1) & ((users["phase"] == TRYING) | (users["phase"] == ONLINE))]
         release = self._s["pods"]["release"][there["pod"]] + 1
@@ -164,13 +163,12 @@ class FastCrowd:
         self._open = self._s["pods"]["open"]
         code = self._releases.setdefault(release, len(self._releases))
         if code + 1 >= len(self._s["bins"]):
-            bins = np.zeros((code + 2, *self._s["bins"].shape[1:]), np.int32)
-            bins[: len(self._s["bins"])] = self._s["bins"]
-            self._s["bins"] = bins
+            self._s.grow("bins", code + 2 + MORE_RELEASES)
         record = self._s["pods"][number]
         record["free_s"], record["pace_s"] = -math.inf, math.inf
         record["release"], record["listening"] = code, 1
-        self._aim()
+        if pod in self._backends:
+            self._aim()
 
     def watch(self, pod: str) -> None:
         """From now on the world wants to know when the pod's last connection has left."""
@@ -336,10 +334,9 @@ class FastCrowd:
         if not affected:
             return
         rooms.room_for_slots(self._s, int(affected))
-        losses = self._s["losses"]
-        while not queues.fits(losses, int(affected) + ROOM):
-            losses = queues.twice(losses)
-        self._s["losses"] = losses
+        rooms.room_for_returns(self._s, int(affected))
+        while not queues.fits(self._s["losses"], int(affected) + ROOM):
+            self._s["losses"] = queues.twice(self._s["losses"])
         orders.cut(self._s.address, number, stage, how)
 
     def _keep_rows(self) -> None:

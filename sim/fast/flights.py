@@ -100,11 +100,20 @@ def catch_up_all(w: W, t_s: float) -> None:
 
 
 @compiled
+def see_ahead(w: W, pod: int, knock_s: float) -> None:
+    """As `catch_up`, to a moment that may be later than now; the next SYN comes then or later."""
+    catch_up(w, pod, knock_s)
+    w.known_s = max(w.known_s, knock_s)
+
+
+@compiled
 def can_fly(w: W, pod: int, knock_s: float, most: int, longest_s: float) -> bool:
     """Whether a SYN to this pod leads to a login in flight: nothing can come in its way."""
-    catch_up(w, pod, knock_s)
+    see_ahead(w, pod, knock_s)
     p = pods(w)[pod]
-    if not p.listening or p.came - p.left >= most or knock_s < w.backend_back_s:
+    if not p.listening or p.came - p.left >= most or p.backlog >= w.most_waiting:
+        return False
+    if knock_s < w.backend_back_s:
         return False
     if p.free_s - knock_s > longest_s / 2:
         return False
@@ -131,7 +140,6 @@ def fly(w: W, pod: int, at: int, knock_s: float) -> int:
     flights(w)[number].life = at
     p.came += 1
     w.flying += 1
-    w.known_s = knock_s
     if w.interval_s > 0.0:
         w.passed_s = p.free_s + 2 * w.one_way_s + w.login_cpu_s + w.interval_s
     return int(number)

@@ -88,7 +88,10 @@ _FIELDS = {
 }
 LIFE = np.dtype(_FIELDS)
 """A user's time from arrival to the end of the session, in one cache line: all there is of one who is online."""
-OVER, ONLY_ONLINE = -1, -2
+OVER, ONLY_ONLINE, RETURNING = -1, -2, -3
+
+RETURN = np.dtype([("t_s", f8), ("chance", f8), ("life", i8)])
+"""Who will come again then; `chance` says to which pod. See `returns`."""
 
 FLIGHT = np.dtype(
     [
@@ -168,7 +171,7 @@ GLOBAL = np.dtype(
         ("buckets_per_s", f8),
         ("wheel_s", f8),  # when the wheel's next bucket that holds anything begins
         ("passed_s", f8),  # the backend's limiter after all logins in flight
-        ("known_s", f8),  # of these the last one's SYN: so far the pods are ahead
+        ("known_s", f8),  # the last SYN that has been looked at: so far the pods are ahead
         ("sequence", i8),
         ("wheel_bucket", i8),  # the wheel's present bucket, counted from 0 s
         ("in_wheel", i8),  # timers in the wheel
@@ -178,6 +181,8 @@ GLOBAL = np.dtype(
         ("free_lives", i8),
         ("flying", i8),  # logins in flight
         ("active", i8),  # pods in the list of busy ones
+        ("back_at", i8),  # of those who return: the next one
+        ("back_to", i8),
         ("loose", i8),  # timers that may change what a pod's CPU has to do
         ("watching", i8),  # pods whose last connection's end the world waits for
         ("arrival", i8),  # the next in the array of arrivals
@@ -250,6 +255,8 @@ KINDS = {
     "tried": np.dtype(i4),  # by slot: the pod of its latest attempt, for looking through all slots
     "present": TIMED,  # the present bucket, by time
     "unsorted": TIMED,  # as it was
+    "returning": RETURN,  # by time
+    "unplaced": RETURN,  # scratch
     "marks": np.dtype(i4),  # for sorting it
     "wheel": np.dtype(i4),  # each bucket's first block, -1: none
     "blocks": EVENT,  # of timers in the wheel, see there

@@ -24,7 +24,7 @@ BITS = 4
 BLOCK = 1 << BITS
 """Records of a block. The first is its head, which says only which block follows."""
 IN_A_BLOCK = BLOCK - 1
-AHEAD = 8
+AHEAD = 16
 """So many users before its turn a record is asked for."""
 
 
@@ -189,11 +189,8 @@ def wake(w: W, at: int, pod: int) -> int:
 
 
 @compiled
-def wake_all(w: W, pod: int, n: int) -> int:
-    """Slots for all who are online at this pod, put into `marks` from the nth on; how many are there then.
-
-    The caller has made sure that there are enough.
-    """
+def hosted(w: W, pod: int, n: int) -> int:
+    """All who are just online at this pod, put into `marks` from the nth on; how many are there then."""
     of, end = hosts(w), n
     for block in range(0, w.high, BLOCK):
         here = 0
@@ -203,11 +200,16 @@ def wake_all(w: W, pod: int, n: int) -> int:
             for at in range(block + 1, block + BLOCK):
                 marks(w)[end] = at
                 end += int(of[at] == pod)
-    for i in range(n, end):
+    return end
+
+
+@compiled
+def wake_all(w: W, pod: int, first: int, end: int) -> None:
+    """Slots for the lives `marks[first:end]`, who are online at this pod, in their place. There are enough."""
+    for i in range(first, end):
         life_soon(w, marks(w)[min(i + AHEAD, end - 1)])
         soon(w, vacant(w)[max(w.free - AHEAD, 0)])
         marks(w)[i] = wake(w, marks(w)[i], pod)
-    return end
 
 
 @compiled

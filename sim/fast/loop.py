@@ -40,6 +40,7 @@ from sim.fast.layout import (
 )  # fmt: skip
 from sim.fast.pacing import ask
 from sim.fast.queues import ahead, first_s, has_room, kind_of, length, pop, slot_of, take, top_s
+from sim.fast.returns import back_s, one_comes_back
 from sim.fast.stages import is_live, keep, knock, stage, turn_of_backend
 from sim.fast.store import (
     W,
@@ -67,8 +68,8 @@ from sim.fast.wheel import timer_s, turn
 CHECK_EVERY = 64
 """So many events add fewer than half of ROOM entries to any queue: only then is the room looked at."""
 (
-    HOT, STAGES, KNOCKS, LOGINS, READIES, TURNS, LOSSES, TIMERS, CALENDAR, COMING, PACES,
-) = range(11)  # fmt: skip
+    HOT, STAGES, KNOCKS, LOGINS, READIES, TURNS, LOSSES, TIMERS, RETURNS, CALENDAR, COMING, PACES,
+) = range(12)  # fmt: skip
 """Where the next event comes from."""
 
 
@@ -159,6 +160,8 @@ def advance(address: int, until_s: float) -> int:
             t_s, source = first_s(losses(w)), LOSSES
         if timer_s(w) < t_s:
             t_s, source = timer_s(w), TIMERS
+        if back_s(w) < t_s:
+            t_s, source = back_s(w), RETURNS
         if next_end_s(w) < t_s:
             t_s, source = next_end_s(w), CALENDAR
         if w.arrival < len(arrivals(w)) and arrivals(w)[w.arrival] < t_s:
@@ -245,6 +248,9 @@ def advance(address: int, until_s: float) -> int:
                 comes = slot >= 0
             else:
                 open_bucket(w)
+        elif source == RETURNS:
+            slot = one_comes_back(w, t_s)
+            comes = True
         elif source == COMING:
             slot = come(w, t_s)
             comes = True

@@ -26,9 +26,10 @@ from sim.fast.layout import (
     VACANT,
 )  # fmt: skip
 from sim.fast.layout import LOGINS as OF_LOGINS
-from sim.fast.lives import AHEAD, enlist, leave_slot, over, rest, wake, wake_all
+from sim.fast.lives import AHEAD, enlist, hosted, leave_slot, over, rest, wake, wake_all
 from sim.fast.pacing import connected_to, next_pace
 from sim.fast.queues import packed
+from sim.fast.returns import may_return, send_back
 from sim.fast.stages import fail_soon
 from sim.fast.store import at, flights, hosts, lives, marks, pods, rows, soon, tried, users
 from sim.fast.users import HALF_A_MICROSECOND, count, finish
@@ -46,7 +47,7 @@ def pace(address: int, pod: int) -> None:
     """The pod asks those who are connected to it now; how fast stands in its record. There are slots for them."""
     w = at(address)
     flying.settle(w)
-    wake_all(w, pod, 0)
+    wake_all(w, pod, 0, hosted(w, pod, 0))
     pods(w)[pod].pace_at = w.pool
     w.pool += connected_to(w, pod)
     pods(w)[pod].pace_to = w.pool
@@ -83,7 +84,10 @@ def cut(address: int, pod: int, stage: int, how: int) -> None:
             marks(w)[n] = land(w, pod, flight(pod, number), w.now_s)
             n += 1
     if stage == ACCEPTED:
-        n = wake_all(w, pod, n)
+        first, n = n, hosted(w, pod, n)
+        if may_return(w):
+            n = send_back(w, pod, first, n)
+        wake_all(w, pod, first, n)
     if n < (p.open if stage == ACCEPTED else p.backlog):  # some had slots
         n = 0
         for slot in range(len(users(w))):
@@ -108,7 +112,7 @@ def freeze(address: int, pod: int, until_s: float, key: np.uint64, keepalive_s: 
     """The pod stands still; each of its clients will ask for a sign of life and wait for it. There is room."""
     w = at(address)
     flying.settle(w)
-    wake_all(w, pod, 0)
+    wake_all(w, pod, 0, hosted(w, pod, 0))
     p = pods(w)[pod]
     p.free_s = max(p.free_s, until_s)
     p.frozen_until_s = until_s

@@ -30,7 +30,7 @@ from sim.fast.layout import (
     USER,
     Array,
 )  # fmt: skip
-from sim.fast.store import Store
+from sim.fast.memory import Store
 from sim.fast.takeoff import AT_ONCE
 from sim.latencies import Latencies
 from sim.setup import ServerSetup, SetupError
@@ -92,7 +92,7 @@ def room_for_lives(store: Store, more: int) -> None:
     if (blocks + size) * lives.IN_A_BLOCK > 2 * MOST_USERS:
         raise SetupError(f"more than {MOST_USERS} users are online at once; simulate a part of them")
     for name in ("lives", "hosts"):
-        store.grow(name, (blocks + size) * lives.BLOCK)
+        store.grow(name, (blocks + size) * lives.BLOCK, int(g["high"]))
     g["free_lives"] += size
     _room_for_order(store)
 
@@ -123,10 +123,9 @@ def first_store(
     latencies: Latencies,
     seed: int,
     users: int,
-    expected: int,
     level: str,
 ) -> Store:
-    """All that the loop needs, before anybody has come: slots for `users`, and lives for `expected` ones."""
+    """All that the loop needs, before anybody has come: slots for `users`."""
     store = Store()
     s = store.all
     s["zero_s"] = s["pace_s"] = math.inf
@@ -189,8 +188,20 @@ def first_store(
     }  # fmt: skip
     for name, size in sizes.items():
         store.fresh(name, size)
-    room_for_lives(store, ROOM + expected // lives.IN_A_BLOCK)
+    room_for_lives(store, ROOM)
+    store.fresh("returning", 0)
+    store.fresh("unplaced", 0)
     return store
+
+
+def room_for_returns(store: Store, more: int) -> None:
+    """So many more can be put among those who return."""
+    g = store.all[0]
+    there = int(g["back_to"] - g["back_at"])
+    if len(store["unplaced"]) < more:
+        store.fresh("unplaced", 2 * more)
+    if len(store["returning"]) < g["back_to"] + more and len(store["returning"]) < there + more + lives.AHEAD:
+        store.grow("returning", 2 * (int(g["back_to"]) + more) + lives.AHEAD)
 
 
 def room_for_pods(store: Store, more: int) -> None:

@@ -6,10 +6,8 @@ argument would cost a reference count for each of them at each call.
 
 from __future__ import annotations
 
-import math
 from typing import Any, TypeAlias
 
-import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped, unused-ignore]
 from numba import carray as _array  # type: ignore[attr-defined, import-untyped, unused-ignore]
 from numba.core import types  # type: ignore[import-untyped, unused-ignore]
@@ -17,9 +15,9 @@ from numba.extending import intrinsic  # type: ignore[import-untyped, unused-ign
 
 from sim.fast.compiled import compiled
 from sim.fast.layout import COUNTERS, KINDS, STORE, Array
+from sim.fast.memory import CACHE_LINE
 from sim.fast.queues import slot_of
 
-CACHE_LINE = 64
 USER_BYTES = KINDS["users"].itemsize
 EVENT_BYTES = KINDS["blocks"].itemsize
 LIFE_BYTES = KINDS["lives"].itemsize
@@ -58,48 +56,10 @@ _FLIGHTS = KINDS["flights"]
 _BUSY = KINDS["busy"]
 _UNSORTED = KINDS["unsorted"]
 _MARKS = KINDS["marks"]
+_RETURNING = KINDS["returning"]
+_UNPLACED = KINDS["unplaced"]
 _WHEEL = KINDS["wheel"]
 _BLOCKS = KINDS["blocks"]
-
-
-class Store:
-    """The record, and by name the arrays that it points to."""
-
-    def __init__(self) -> None:
-        self.all = np.zeros(1, STORE)
-        self.address = self.all.ctypes.data  # what the event loop is given
-        self._arrays: dict[str, Array] = {}
-
-    def __getitem__(self, name: str) -> Array:
-        return self._arrays[name]
-
-    def __setitem__(self, name: str, array: Array) -> None:
-        """As `fresh`, with what is in this one."""
-        self.fresh(name, *array.shape)[:] = array
-
-    def fresh(self, name: str, *shape: int) -> Array:
-        """An array of zeros in the place of another; memory that nobody has used costs nothing yet."""
-        fit = _aligned(shape, KINDS[name])
-        self._arrays[name] = fit
-        self.all[f"{name}_at"], self.all[f"{name}_n"] = fit.ctypes.data, len(fit)
-        if name == "bins":
-            self.all["window"] = fit.shape[1]
-        return fit
-
-    def grow(self, name: str, size: int) -> Array:
-        """Room for so many in all, what is new is zero."""
-        old = self._arrays[name]
-        fit = self.fresh(name, size, *old.shape[1:])
-        fit[: len(old)] = old
-        return fit
-
-
-def _aligned(shape: tuple[int, ...], kind: np.dtype[Any]) -> Array:
-    """Room that begins with a cache line."""
-    size = math.prod(shape) * kind.itemsize
-    raw = np.zeros(size + CACHE_LINE, np.uint8)
-    first = -raw.ctypes.data % CACHE_LINE
-    return raw[first : first + size].view(kind).reshape(shape)
 
 
 def _address_as_pointer(_: Any, address: Any) -> Any:
@@ -381,6 +341,20 @@ def unsorted(w: W) -> Array:
 def marks(w: W) -> Array:
     """As `layout.KINDS` says."""
     found: Array = _array(_pointer(w.marks_at), (w.marks_n,), _MARKS)
+    return found
+
+
+@compiled
+def returning(w: W) -> Array:
+    """As `layout.KINDS` says."""
+    found: Array = _array(_pointer(w.returning_at), (w.returning_n,), _RETURNING)
+    return found
+
+
+@compiled
+def unplaced(w: W) -> Array:
+    """As `layout.KINDS` says."""
+    found: Array = _array(_pointer(w.unplaced_at), (w.unplaced_n,), _UNPLACED)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -17,6 +18,7 @@ from sim.fast.layout import (
     NO_CUT,
     POD_GONE,
     RESET,
+    ROW,
     SERVER,
     SILENCE,
     Array,
@@ -32,13 +34,27 @@ _FAILURES = [None, Failure.REFUSED, Failure.CONNECT_TIMEOUT, Failure.HANDSHAKE, 
 _HOW = {SERVER: "close_frame", EOF: "eof", RESET: "reset", NETWORK: "reset", POD_GONE: "reset",
     BACKEND: "close_frame", SILENCE: "timeout"}  # fmt: skip
 _SERVICE_RESTART, _INTERNAL_ERROR = 1012, 1011
-ROWS_AT_ONCE = 1 << 18
-"""Room for so many rows is taken at a time: a few large pieces of memory, which the table then consists of."""
+ROWS_AT_ONCE = 1 << 19
+"""Room for so many rows is taken at a time: a few large pieces of memory, which the table then consists of.
+
+So large that the kernel gives it out in huge pages: 4 KiB at a time would take as long as filling it.
+"""
+ROWS_A_BIN = 4
+"""… or for so many releases at once, in a short run."""
 _NUMBERS = ("open", "arrivals", "reconnect_requests", "logins", "user_closes", "forced_closes")
 
 
 def connections(rows: Array, pods: Sequence[str], releases: Sequence[str], zero_s: float) -> pl.DataFrame:
     """Rows of table `connections`; `pods` and `releases` are the names by pod number. No messages: null."""
+    return _connections(rows, pods, releases, zero_s) if len(rows) else _no_connections().clone()
+
+
+@functools.cache
+def _no_connections() -> pl.DataFrame:
+    return _connections(np.zeros(0, ROW), [""], [""], 0.0)
+
+
+def _connections(rows: Array, pods: Sequence[str], releases: Sequence[str], zero_s: float) -> pl.DataFrame:
     times = {
         name: pl.Series(np.round(rows[name] - zero_s, DIGITS)).fill_nan(None)
         for name in ("t_request_s", "t_open_s", "t_ready_s", "t_close_s", "t_end_s")
@@ -82,6 +98,13 @@ def _named(numbers: Array, names: Sequence[str | None]) -> pl.Series:
     return pl.Series([*names, None], dtype=pl.String).gather(at)
 
 
+def _room(size: int) -> tuple[Array, Array, Array]:
+    """Columns for so many rows: times, releases and numbers, all in one piece."""
+    raw = np.empty(size * (8 + 4 + 4 * len(_NUMBERS)), np.uint8)
+    numbers = raw[12 * size :].view(np.int32).reshape(len(_NUMBERS), size)
+    return raw[: 8 * size].view(np.float64), raw[8 * size : 12 * size].view(np.uint32), numbers
+
+
 class Series:
     """The table `series`, made from one window of bins after the other."""
 
@@ -103,10 +126,7 @@ class Series:
         cells = len(bins) * complete + 1  # what is nothing is overwritten, the last one too
         if not self._rooms or len(self._rooms[-1][0]) < self._rows + cells:
             self._close()
-            size = max(cells, ROWS_AT_ONCE)
-            self._rooms.append(
-                (np.empty(size), np.empty(size, np.uint32), np.empty((len(_NUMBERS), size), np.int32))
-            )
+            self._rooms.append(_room(max(cells, min(ROWS_AT_ONCE, ROWS_A_BIN * self._bins))))
         flat = bins.reshape(len(bins), -1)
         self._rows = something(flat, first, done, complete, self._open, self._rows, *self._rooms[-1])
 

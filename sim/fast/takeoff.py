@@ -9,12 +9,27 @@ import numpy as np
 
 from sim.fast.compiled import compiled
 from sim.fast.draws import fresh_sessions_s, session_s, uniform, uniforms
-from sim.fast.flights import can_fly, catch_up, flight, fly, land
-from sim.fast.layout import ARRIVALS, CUT_SHORT, LOGINS, NONE, ONLY_ONLINE, OPENED
+from sim.fast.flights import can_fly, catch_up, flight, fly, land, see_ahead
+from sim.fast.layout import ARRIVALS, CUT_SHORT, LOGINS, NONE, ONLY_ONLINE, OPENED, REFUSED, RESET
 from sim.fast.lives import add_life, leave_slot, place_soon, write_down
 from sim.fast.queues import packed
-from sim.fast.store import W, arrivals, backends, busy, chances, flights, hosts, lives, pods, stays, users
-from sim.fast.users import count, session_ends
+from sim.fast.stages import fail_soon
+from sim.fast.store import (
+    W,
+    arrivals,
+    backends,
+    bins,
+    busy,
+    chances,
+    flights,
+    hosts,
+    lives,
+    pods,
+    stays,
+    tried,
+    users,
+)
+from sim.fast.users import bin_of, session_ends
 from sim.fast.wheel import later
 
 AT_ONCE = 64
@@ -61,6 +76,24 @@ def newcomer(w: W, t_s: float, most: int, longest_s: float) -> bool:
 
 
 @compiled
+def _alone(w: W, pod: int, ready_s: float, until_s: float) -> bool:
+    """Whether the next newcomer is logged in, at this pod, before anything may come in the way.
+
+    So it is, too, if only the one after it comes before, and to another pod, which lets it in.
+    """
+    ahead = w.arrival + 1
+    if ahead >= len(arrivals(w)) or ready_s >= until_s:
+        return False
+    if ready_s < arrivals(w)[ahead]:
+        return True
+    i = w.arrived + 1 - w.drawn_from
+    if ahead + 1 >= len(arrivals(w)) or ready_s >= arrivals(w)[ahead + 1] or i >= AT_ONCE:
+        return False
+    other = backends(w)[int(chances(w)[i] * len(backends(w)))]
+    return bool(other != pod and pods(w)[other].listening)
+
+
+@compiled
 def newcomers(w: W, until_s: float, longest_s: float, room: int) -> None:
     """Newcomers, one after the other, as long as each is logged in before anything else happens.
 
@@ -71,21 +104,26 @@ def newcomers(w: W, until_s: float, longest_s: float, room: int) -> None:
     if n == 0 or w.interval_s > 0.0:
         return
     last = w.arrived + room
-    while w.arrival < len(arrivals(w)) and w.arrived < last:
-        t_s = arrivals(w)[w.arrival]
+    # looked up once: the compiler cannot know that what is written below changes none of it
+    times_s, of, all_pods, all_hosts, all_bins = arrivals(w), backends(w), pods(w), hosts(w), bins(w)
+    zero_s, first, series, handshake_s = w.zero_s, w.bin, w.series, w.handshake_cpu_s
+    rest_s, cpu_s = w.login_rest_s, w.login_cpu_s
+    while w.arrival < len(times_s) and w.arrived < last:
+        t_s = times_s[w.arrival]
         knock_s = t_s + one_way_s
-        next_s = arrivals(w)[w.arrival + 1] if w.arrival + 1 < len(arrivals(w)) else t_s
         if w.arrived < w.drawn_from or w.arrived >= w.drawn_to:
             _draw_ahead(w)
         i = w.arrived - w.drawn_from
-        pod = backends(w)[int(chances(w)[i] * n)]
+        pod = of[int(chances(w)[i] * n)]
         end_s = t_s + stays(w)[i]
-        p = pods(w)[pod]
-        accepted_s = knock_s + w.handshake_cpu_s
-        served_s = accepted_s + 2 * one_way_s + w.login_cpu_s
-        ready_s = served_s + w.login_rest_s
+        p = all_pods[pod]
+        accepted_s = knock_s + handshake_s
+        served_s = accepted_s + 2 * one_way_s + cpu_s
+        ready_s = served_s + rest_s
+        if p.came != p.left and ready_s < until_s:
+            see_ahead(w, pod, knock_s)
         if (
-            ready_s >= min(until_s, next_s)
+            not _alone(w, pod, ready_s, until_s)
             or p.came != p.left
             or p.free_s > knock_s
             or end_s < knock_s + longest_s
@@ -101,12 +139,14 @@ def newcomers(w: W, until_s: float, longest_s: float, room: int) -> None:
         w.attempts += 1
         w.online += 1
         at = add_life(w, end_s)
-        hosts(w)[at] = pod
+        all_hosts[at] = pod
         _first_attempt(w, at, w.arrived - 1, NOBODY_BEFORE, t_s, accepted_s + one_way_s, ready_s)
-        if w.series:
-            count(w, t_s, p.release, ARRIVALS, False)
-            count(w, accepted_s + one_way_s, p.release, OPENED, True)
-            count(w, ready_s, p.release, LOGINS, False)
+        if series:
+            # none of these is beyond the window: `until_s` is not
+            release = p.release + 1
+            all_bins[release, bin_of(t_s, zero_s, False) - first, ARRIVALS] += 1
+            all_bins[release, bin_of(accepted_s + one_way_s, zero_s, True) - first, OPENED] += 1
+            all_bins[release, bin_of(ready_s, zero_s, False) - first, LOGINS] += 1
 
 
 @compiled
@@ -142,12 +182,18 @@ def _fresh(
 
 @compiled
 def knocks_at(w: W, slot: int, knock_s: float, most: int, longest_s: float) -> bool:
-    """A user's SYN comes, and the login is in flight: that takes no slot. False: nothing has been done."""
+    """A user's SYN comes: the login is in flight, which takes no slot, or refused. False: nothing has been done."""
     u = users(w)[slot]
     n = len(backends(w))
     if n == 0:
-        return False
+        fail_soon(w, slot, knock_s, REFUSED)
+        return True
     pod = backends(w)[int(uniform(w.route_key, u.place, (u.occupant << 32) + u.attempt) * n)]
+    if not pods(w)[pod].listening:
+        u.pod = pod
+        tried(w)[slot] = pod
+        fail_soon(w, slot, knock_s, RESET)
+        return True
     if not can_fly(w, pod, knock_s, most, longest_s):
         return False
     f = flights(w)[fly(w, pod, u.at, knock_s)]

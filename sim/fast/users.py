@@ -61,10 +61,16 @@ MOST_DOUBLINGS = 1000
 @compiled
 def add(w: W, t_s: float, release: int, counter: int, up: bool, change: int) -> None:
     """So many more in the series' bin of this moment, or with `up` of the first bin that begins after it."""
-    since_s = t_s - w.zero_s + HALF_A_MICROSECOND
-    at = int(math.ceil(since_s - 2 * HALF_A_MICROSECOND) if up else math.floor(since_s)) - w.bin
+    at = bin_of(t_s, w.zero_s, up) - w.bin
     if 0 <= at < w.window:
         bins(w)[release + 1, at, counter] += change
+
+
+@compiled
+def bin_of(t_s: float, zero_s: float, up: bool) -> int:
+    """The bin of this moment, or with `up` the first one that begins after it."""
+    since_s = t_s - zero_s + HALF_A_MICROSECOND
+    return int(math.ceil(since_s - 2 * HALF_A_MICROSECOND) if up else math.floor(since_s))
 
 
 @compiled
@@ -217,11 +223,17 @@ def delay_s(w: W, slot: int) -> float:
     if w.reconnect == NO_JITTER:
         return float(highest_s)
     share = uniform(w.backoff_key, u.place, (u.occupant << 32) + u.attempt)
-    if w.reconnect == EQUAL:
-        return float(highest_s / 2 + share * highest_s / 2)
     if w.reconnect == DECORRELATED:
         low_s = w.base_s
         return float(min(w.cap_s, low_s + share * (3 * max(u.wait_s, low_s) - low_s)))
+    return spread_s(w, highest_s, share)
+
+
+@compiled
+def spread_s(w: W, highest_s: float, share: float) -> float:
+    """A wait of at most this much, with equal or full jitter."""
+    if w.reconnect == EQUAL:
+        return float(highest_s / 2 + share * highest_s / 2)
     return float(share * highest_s)
 
 

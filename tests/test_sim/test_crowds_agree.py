@@ -237,6 +237,7 @@ PEOPLE = st.one_of(
 WAITS = st.sampled_from(
     [
         Backoff(0.5, 8.0, give_up=5),
+        Backoff(0.5, 4.0, "equal"),
         Backoff(0.2, 2.0, "decorrelated"),
         Backoff(0.5, 4.0, "none"),
         FixedWait(0.4),

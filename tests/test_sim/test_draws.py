@@ -9,7 +9,8 @@ from loadgen.behaviour.arrivals import Diurnal, Poisson, Trace
 from loadgen.behaviour.sessions import Empirical, Exponential, Lognormal, Mixture, Weibull
 from sim.fast.coming import coming
 from sim.fast.draws import key_of, parts_of, session_s, uniform
-from sim.fast.store import Store, at
+from sim.fast.memory import Store
+from sim.fast.store import at
 
 LAWS = {
     "exponential": Exponential(20.0),

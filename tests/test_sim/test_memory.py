@@ -9,7 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 from sim import choice
-from sim.fast.store import Store
+from sim.fast.memory import Store
 from sim.setup import CrowdKind, Setup
 from sim.world import simulate
 

@@ -20,11 +20,13 @@ CASES = {
         "recreate",
         Behaviour(Fixed(20), Exponential(0.5), Backoff(0.5, 8.0, give_up=5), connect_timeout_s=0.5),
         ServerSetup(login_cpu_s=0.0008, backlog=4, backend_logins_per_s=0.0),
+        7,
     ),
     "a session ends while its client does not know yet that it was refused": (
         "recreate",
         Behaviour(DAY, Exponential(0.5), Immediate(give_up=9), connect_timeout_s=0.05),
         ServerSetup(backlog=128, backend_logins_per_s=0.0),
+        7,
     ),
     "a session ends in the login's last milliseconds, after its turn at the backend": (
         "rolling",
@@ -32,16 +34,37 @@ CASES = {
         ServerSetup(
             login_cpu_s=0.01, backlog=4, backend_logins_per_s=30.0, on_sigterm=Sigterm.PACE, pace_per_s=50.0
         ),
+        7,
     ),
     "a SYN that comes again is earlier than one already looked at": (
         "rainbow",
         Behaviour(Poisson(30.0), Exponential(400.0), FixedWait(0.4), connect_timeout_s=2.0),
         ServerSetup(login_cpu_s=0.0008, backlog=4, on_sigterm=Sigterm.CLOSE),
+        7,
     ),
     "many come again at one moment, at the longest of random waits": (
         "rolling",
         Behaviour(Poisson(30.0), Exponential(25.0), Backoff(0.2, 2.0, "decorrelated"), connect_timeout_s=2.0),
         ServerSetup(login_cpu_s=0.03, backlog=128, backend_logins_per_s=0.0, on_sigterm=Sigterm.CLOSE),
+        7,
+    ),
+    "a pod has been looked at as far as a SYN that is not let in": (
+        "rainbow",
+        Behaviour(DAY, Exponential(0.5), Backoff(0.5, 8.0, give_up=5), connect_timeout_s=10.0),
+        ServerSetup(login_cpu_s=0.002, backlog=128, backend_logins_per_s=0.0),
+        1,
+    ),
+    "some of a pod's users still wait when the next pod's are cut": (
+        "rolling",
+        Behaviour(Poisson(120.0), Exponential(25.0), Backoff(4.0, 8.0, "equal"), connect_timeout_s=10.0),
+        ServerSetup(login_cpu_s=0.002, backlog=128, backend_logins_per_s=0.0),
+        7,
+    ),
+    "more come again than the pods let in": (
+        "recreate",
+        Behaviour(Poisson(120.0), Exponential(25.0), Backoff(0.5, 8.0, give_up=5), connect_timeout_s=0.5),
+        ServerSetup(login_cpu_s=0.03, backlog=4, backend_logins_per_s=0.0),
+        7,
     ),
 }
 
@@ -49,9 +72,10 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("level", [Level.FULL, Level.SERIES])
 def test_both_ways_lead_to_the_same(setup_of, case, level):
-    strategy, behaviour, server = CASES[case]
+    strategy, behaviour, server, seed = CASES[case]
     setup = setup_of(
         strategy,
+        seed=seed,
         crowd=CrowdKind.FAST,
         duration_s=40.0,
         level=level,

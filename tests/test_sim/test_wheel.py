@@ -49,7 +49,7 @@ def _come(address, first_s, again_s):
 def test_timers_come_at_their_times_and_of_one_time_in_the_order_of_setting(first, chance):
     again = [chance.choice(first) for _ in first]
     users = Behaviour(Fixed(1), Forever())
-    store = first_store(users, ServerSetup(), Latencies(), 7, 1, 1, "series")
+    store = first_store(users, ServerSetup(), Latencies(), 7, 1, "series")
     times, numbers = _come(store.address, np.array(first), np.array(again))
     due = dict(enumerate(first))
     due |= {i + len(first): first[i] + again[i] for i in range(len(first))}
