@@ -52,7 +52,6 @@ def may_return(w: W) -> bool:
         and w.kept == NO_ROWS
         and w.zero_s < math.inf
         and (w.reconnect == FULL or w.reconnect == EQUAL)
-        and w.give_up != 0
         and w.now_s + w.one_way_s + A_MOMENT_S < ends_s
     )
 
@@ -86,7 +85,7 @@ def send_back(w: W, pod: int, first: int, end: int) -> int:
         n += 1
     p = pods(w)[pod]
     p.open -= n
-    w.online -= n
+    w.online -= n  # a moment early; nobody looks at it before
     if w.series:
         add(w, lost_s, p.release, CLOSED, True, n)
         add(w, lost_s, p.release, FORCED_CLOSES, False, n)

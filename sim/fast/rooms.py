@@ -197,11 +197,13 @@ def first_store(
 def room_for_returns(store: Store, more: int) -> None:
     """So many more can be put among those who return."""
     g = store.all[0]
-    there = int(g["back_to"] - g["back_at"])
     if len(store["unplaced"]) < more:
         store.fresh("unplaced", 2 * more)
-    if len(store["returning"]) < g["back_to"] + more and len(store["returning"]) < there + more + lives.AHEAD:
-        store.grow("returning", 2 * (int(g["back_to"]) + more) + lives.AHEAD)
+    wanted = (
+        int(g["back_to"] - g["back_at"]) + more + lives.AHEAD
+    )  # so far ahead of the next one it is looked
+    if len(store["returning"]) < wanted:
+        store.grow("returning", int(g["back_at"]) + 2 * wanted)
 
 
 def room_for_pods(store: Store, more: int) -> None:
