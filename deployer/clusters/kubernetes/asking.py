@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
+from deployer.clusters import ClusterUnreachable
+from deployer.clusters.kubernetes import ended
 from deployer.clusters.kubernetes.api import POOL, Api
 from deployer.clusters.kubernetes.app import Counting
 from deployer.clusters.kubernetes.counting import SOCKET_TABLES, count_of
@@ -45,12 +47,32 @@ class PodAsker:
 
     def _count(self, pod: str, counting: Counting) -> Count | None:
         if counting.kind == "tcp":
-            printed = self._api.exec_in_pod(
-                self._namespace, pod, counting.container, SOCKET_TABLES, TIMEOUT_S
-            )
+            try:
+                printed = self._api.exec_in_pod(
+                    self._namespace, pod, counting.container, SOCKET_TABLES, TIMEOUT_S
+                )
+            except ClusterUnreachable as error:
+                return self._if_ended(pod) if ended.is_not_found(error) else None
             return count_of(counting, printed)
         status, body = self._api.ask_pod(self._namespace, pod, counting.port, counting.path, "GET", TIMEOUT_S)
-        return count_of(counting, body.decode("utf-8", "replace")) if status == 200 else None
+        if status == 200:
+            return count_of(counting, body.decode("utf-8", "replace"))
+        refusing = ended.refusing(status, body)
+        return self._if_ended(pod, (refusing, counting.port)) if refusing else None
+
+    def _if_ended(self, pod: str, refusing: tuple[str, int] | None = None) -> Count | None:
+        """None (unknown) but for a pod in which nothing runs: it holds no connection.
+
+        Read after the pod was asked, from the API server, for a watch may lag: a container that was started again
+        in between shows. By name from the list, for that is what the Role allows.
+        """
+        query = {"fieldSelector": f"metadata.name={pod}"}
+        path = f"/api/v1/namespaces/{self._namespace}/pods"
+        for found in self._api.call("GET", path, query=query, timeout_s=TIMEOUT_S).get("items") or ():
+            speaks = refusing is None or (ended.is_at(found, *refusing) and ended.is_alone(found))
+            if speaks and ended.runs_nothing(found):
+                return Count(0)
+        return None
 
     def _each(self, pods: Iterable[str], ask: Callable[[str], T]) -> dict[str, T | None]:
         names = list(pods)

@@ -92,7 +92,11 @@ class KubernetesCluster:
         return reading.fleet_of(self.app, service, deployments, pods.values(), self.pod_log.times)
 
     def ask(self, pods: Iterable[str]) -> Mapping[str, Count | None]:
-        """As in Cluster, all at once, each within 2 s; raises nothing."""
+        """As in Cluster, all at once, each within 2 s; raises nothing.
+
+        A pod in which nothing runs, as its node shows at this moment and its status says, holds none: so do pods
+        that left by themselves once they were empty.
+        """
         return self._pod_asker.counts(pods, self.app.counting)
 
     def act(self, action: Action) -> None:
