@@ -54,3 +54,12 @@ def test_manifests_start_commands_that_there_are_under_the_account_that_has_the_
         if each["kind"] == "ServiceAccount"
     ]
     assert spec["serviceAccountName"] in accounts
+
+
+def test_the_role_lets_each_request_through_that_pods_are_asked_and_told_by():
+    # GET for counts, POST for hooks, DELETE for the hook taken back: the API server's verbs of the pod proxy
+    (role,) = (
+        each for each in yaml.safe_load_all((DEPLOY / "rbac.yaml").read_text()) if each["kind"] == "Role"
+    )
+    (verbs,) = (rule["verbs"] for rule in role["rules"] if "pods/proxy" in rule["resources"])
+    assert set(verbs) == {"get", "create", "delete"}
