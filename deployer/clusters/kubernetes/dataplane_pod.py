@@ -16,6 +16,7 @@ HELD = 10
 NEW_EVERY_S = 0.02
 ECHO_EVERY_S = 0.5
 PATIENCE_S = 2.0
+BEGIN_S = 3.0
 
 name, target, admin_port = sys.argv[1], sys.argv[2], int(sys.argv[3])
 host, _, port = target.rpartition(":")
@@ -38,8 +39,11 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def hold() -> None:
-    """One long-lived connection: when it was closed, and when it last echoed."""
-    reader, writer = await asyncio.open_connection(host, int(port))
+    """One long-lived connection: when it was closed, and when it last echoed; nothing where it does not come about."""
+    try:
+        reader, writer = await asyncio.wait_for(asyncio.open_connection(host, int(port)), 1.0)
+    except (OSError, asyncio.TimeoutError):  # noqa: UP041 (one only since Python 3.11)
+        return
     await reader.readline()
     mine: list[float | None] = [None, time.time()]
     held.append(mine)
@@ -95,7 +99,8 @@ async def admin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         pass
     path = words[1] if len(words) > 1 else ""
     if path == "/begin":
-        for _ in range(HELD):
+        until_s = time.time() + BEGIN_S
+        while len(held) < HELD and time.time() < until_s:
             await hold_started()
         loop = asyncio.get_running_loop()
         loop.call_soon(lambda: running.append(asyncio.ensure_future(keep_trying())))
@@ -111,13 +116,13 @@ async def admin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def hold_started() -> None:
-    """Return once the connection stands."""
+    """Return once the connection stands or was refused: the node may not know the Service's endpoints yet."""
     before = len(held)
     running.append(asyncio.ensure_future(hold()))
-    for _ in range(100):
-        if len(held) > before:
-            return
+    for _ in range(50):
         await asyncio.sleep(0.02)
+        if len(held) > before or running[-1].done():
+            return
 
 
 running: list[asyncio.Future[None]] = []
