@@ -336,7 +336,7 @@ def _world(world: str | None) -> tuple[str, str]:
         return world, "as asked"
     lacking = [finding for finding in (docker(), kind_tool()) if not finding.ok]
     if not lacking:
-        return "kind", "Docker and kind are here; --world local needs neither"
+        return "kind", "Docker and kind are here; --world local, with make WORLD=local, needs neither"
     return "local", f"the embedded cluster, for {lacking[0].what} is not here: {lacking[0].found}"
 
 

@@ -60,9 +60,7 @@ class Told:
                 "leave by their connections all the same"
             )
         if given_up:
-            self._tell(
-                f"{what}: {_named(given_up)} could not be told in {TRIES} tries, and are not tried again"
-            )
+            self._tell(f"{what}: {_named(given_up)} could not be told in {TRIES} tries; no other follows")
 
     def to_note(self, value: str | None, before: str | None) -> str | None:
         """What to note of who is told, where the deployer wants to note `value` and `before` is noted now.

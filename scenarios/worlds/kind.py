@@ -33,7 +33,7 @@ WAKE_S = 90.0
 BUSY_S = 10.0
 """For one that is only looked for."""
 CREATE_S = 600.0
-_ELSEWHERE = "or take --world local"
+_ELSEWHERE = "or take --world local (with make: WORLD=local)"
 
 Say = Callable[[str], None]
 

@@ -37,13 +37,13 @@ def silent(_):
 
 
 def test_without_docker_it_says_what_is_missing(tools):
-    with pytest.raises(OutOfReach, match=r"no docker command.*--world local"):
+    with pytest.raises(OutOfReach, match=r"no docker command.*--world local \(with make: WORLD=local\)"):
         kind.ensure("x", None, False, silent)
 
 
 def test_without_kind_it_says_what_is_missing(tools):
     tools(docker=DOCKER % "")
-    with pytest.raises(OutOfReach, match=r"no kind command.*--world local"):
+    with pytest.raises(OutOfReach, match=r"no kind command.*--world local \(with make: WORLD=local\)"):
         kind.ensure("x", None, False, silent)
 
 
