@@ -93,8 +93,9 @@ def cut(address: int, pod: int, stage: int, how: int) -> None:
         for slot in range(len(users(w))):
             marks(w)[n] = slot
             n += int(tried(w)[slot] == pod)
-    if w.reconnect in TIES:
-        # who comes again at the same moment as others does it in an order that memory has no part in
+    if w.reconnect in TIES or (w.give_up >= 0 and w.population > 0):
+        # who comes again at the same moment as others does it in an order that memory has no part in; so do those
+        # who take the places of some who give up together
         places = np.empty(n)  # whole numbers; sorting is compiled for one type only
         for i in range(n):
             places[i] = users(w)[marks(w)[i]].place

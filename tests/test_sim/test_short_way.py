@@ -8,7 +8,7 @@ import pytest
 from loadgen.behaviour.arrivals import Diurnal, Fixed, Poisson
 from loadgen.behaviour.backoff import Backoff, Immediate
 from loadgen.behaviour.backoff import Fixed as FixedWait
-from loadgen.behaviour.sessions import Exponential
+from loadgen.behaviour.sessions import Exponential, Lognormal
 from loadgen.behaviour.settings import Behaviour
 from sim.fast import rooms
 from sim.setup import CrowdKind, Fault, FaultKind, Level, PlannedDeploy, ServerSetup, Sigterm
@@ -64,6 +64,12 @@ CASES = {
         "recreate",
         Behaviour(Poisson(120.0), Exponential(25.0), Backoff(0.5, 8.0, give_up=5), connect_timeout_s=0.5),
         ServerSetup(login_cpu_s=0.03, backlog=4, backend_logins_per_s=0.0),
+        7,
+    ),
+    "some give up at the same moment, and others take their places": (
+        "rolling",
+        Behaviour(Fixed(900), Lognormal(2.0, 2.0), Backoff(0.5, 8.0, give_up=5), connect_timeout_s=2.0),
+        ServerSetup(login_cpu_s=0.002, backlog=4, backend_logins_per_s=30.0),
         7,
     ),
 }
