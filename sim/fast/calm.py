@@ -67,6 +67,7 @@ from sim.fast.store import (
     lives,
     logins,
     losses,
+    marks,
     pods,
     present,
     readies,
@@ -136,42 +137,44 @@ def _ends(w: W, at: int) -> None:
 @compiled
 def _pass_bucket(w: W, until_s: float) -> int:
     """`_pass` of the present bucket, which is in no order: how many are left, or -1 for no room."""
-    left = 0
+    left, ended = 0, 0
     # looked up once: the compiler cannot know that what is written below changes none of it
-    all_lives, all_hosts, all_pods, all_bins = lives(w), hosts(w), pods(w), bins(w)
+    all_lives, all_hosts, all_pods, all_bins, over = lives(w), hosts(w), pods(w), bins(w), marks(w)
     zero_s, first, window, series, plain = w.zero_s, w.bin, w.window, w.series, w.kept == NO_ROWS
-    ended = 0
     last = calendar(w)[w.bucket]
     block = last >> BITS
+    n = 0
     while block >= 0:
         following = all_lives[block * BLOCK].following
         fetch_block(w, following)
         for at in range(block * BLOCK + 1, last + 1):
-            one = all_lives[at]
-            slot, end_s = one.slot, one.end_s
-            if slot == OVER:
-                continue
-            if end_s > until_s:
-                left += 1
-                continue
-            if slot >= 0 or not plain:
-                if w.row + ROOM >= len(rows(w)):
-                    w.online -= ended
-                    return -1
-                _ends(w, at)
-                continue
-            p = all_pods[all_hosts[at]]
-            all_hosts[at] = -1
-            one.slot = OVER
-            p.open -= 1
-            ended += 1
-            if series:
-                closed = bin_of(end_s, zero_s, True) - first
-                if closed < window:
-                    all_bins[p.release + 1, closed, CLOSED] += 1
-                    all_bins[p.release + 1, bin_of(end_s, zero_s, False) - first, USER_CLOSES] += 1
+            # without a branch: it cannot be foreseen whose session is over
+            there = int(all_lives[at].slot != OVER)
+            ends = int(all_lives[at].end_s <= until_s)
+            over[n] = at
+            n += there & ends
+            left += there & (1 - ends)
         block = following
         last = block * BLOCK + IN_A_BLOCK
+    for at in over[:n]:
+        one = all_lives[at]
+        end_s = one.end_s
+        if one.slot >= 0 or not plain:
+            if w.row + ROOM >= len(rows(w)):
+                left = -1
+                break
+            _ends(w, at)
+            continue
+        p = all_pods[all_hosts[at]]
+        all_hosts[at] = -1
+        one.slot = OVER
+        p.open -= 1
+        ended += 1
+        if series:
+            closed = bin_of(end_s, zero_s, True) - first
+            if closed < window:
+                all_bins[p.release + 1, closed, CLOSED] += 1
+                all_bins[p.release + 1, bin_of(end_s, zero_s, False) - first, USER_CLOSES] += 1
     w.online -= ended
     return left
 
