@@ -4,7 +4,8 @@ The master is told what to do over HTTP and passes it on; the workers tell it tw
 are. Orders are repeated to a worker until what it tells shows that it has them. Each worker keeps the log of its
 own connections and is asked for it at the end.
 
-* master: GET /state; POST /zero?at=UNIX_S, with until=UNIX_S where they are to end by themselves; POST /end
+* master: GET /state; POST /zero?at=UNIX_S, with for_s=SECONDS where they are to end by themselves so long after;
+  POST /end. Time zero is said once: who asks again is told when it is.
 * worker: GET /state, with `rows`: how many its log has; GET /log?from=BYTE, compressed parts of it
 """
 
@@ -93,11 +94,10 @@ class _Master:
 
     def _zero(self, query: Query) -> bytes:
         zero_s = float(query.get("at", ""))
-        if self._orders.zero_s not in (None, zero_s):
-            raise ValueError(f"time zero is {self._orders.zero_s} already")
-        until_s = float(query["until"]) if "until" in query else None
-        self._give(replace(self._orders, zero_s=zero_s, until_s=until_s))
-        return b""
+        until_s = zero_s + float(query["for_s"]) if "for_s" in query else None
+        if self._orders.zero_s is None:
+            self._give(replace(self._orders, zero_s=zero_s, until_s=until_s))
+        return as_json({"zero_s": self._orders.zero_s})
 
     def _end(self, _: Query) -> bytes:
         self._give(replace(self._orders, end=True))

@@ -74,8 +74,11 @@ class Load(ABC):
         """Start the users; they come online at the ramp's rate."""
 
     @abstractmethod
-    def zero(self, zero_s: float) -> None:
-        """Tell the users when time zero is, in Unix seconds."""
+    def zero(self, zero_s: float) -> float | None:
+        """Tell the users when time zero is, in Unix seconds; returns when it is, None where they cannot be told now.
+
+        It may be earlier than this: when they were told before and nobody heard that they were.
+        """
 
     @abstractmethod
     def read(self) -> None:
@@ -137,10 +140,11 @@ class HostLoad(Load):
         command = [sys.executable, "-m", "loadgen", str(path)]
         self._child = Child("load", command, self.log, {MARK: str(self._folder)})
 
-    def zero(self, zero_s: float) -> None:
+    def zero(self, zero_s: float) -> float | None:
         """As in Load."""
         assert self._child is not None
         self._child.send({"zero_s": zero_s})
+        return zero_s
 
     def read(self) -> None:
         """As in Load."""

@@ -25,6 +25,10 @@ from scenarios.worlds import Event, Harvest, RealWorld
 
 READY_WITHIN_S = 180.0
 """The first release must be ready within this time; the machine may be slow, the cluster cold."""
+ZERO_WITHIN_S = 90.0
+"""All users are online, but those in a cluster whose API server is away cannot be told that the run begins."""
+SOON_S = 0.5
+"""Time zero is so long after it is told."""
 TICK_S = 0.25
 RETRY_S = 1.0
 """A deploy or fault that needs the API server while that is away is tried again after so long."""
@@ -130,8 +134,7 @@ def _measure(
         try:
             show.phase(f"{load.population} users come online")
             _wait_until_online(world, load, show, duration_s, events, interrupts)
-            zero_s = time.time() + 0.5
-            load.zero(zero_s)
+            zero_s = _begin(world, load, show, events, interrupts)
             events.append(Event(zero_s, RUN_START, ""))
             show.phase("measuring")
             order = [(moment.at_s, number, moment) for number, moment in enumerate(moments)]
@@ -154,6 +157,25 @@ def _measure(
     events.extend([*harvest.events, *load.events])
     notes = [] if interrupted else [_left_out(moment) for *_, moment in sorted(order)]
     return Raw(zero_s, end_s, interrupted, harvest, load.rows(), sampler.rows, events, [*notes, *load.notes])
+
+
+def _begin(
+    world: RealWorld, load: Load, show: Progress, events: list[Event], interrupts: Interrupts
+) -> float:
+    """Time zero: a moment after the users can be told of it, for until then nothing is measured."""
+    deadline_s, said = time.monotonic() + ZERO_WITHIN_S, False
+    while (zero_s := load.zero(time.time() + SOON_S)) is None:
+        interrupts.check()
+        events.extend(world.supervise())
+        if load.exit_code is not None:
+            raise Stop(f"the load generator ended early: {load.last_words()}")
+        if time.monotonic() >= deadline_s:
+            raise OutOfReach(f"for {ZERO_WITHIN_S:.0f} s the users could not be told when time zero is")
+        if not said:
+            show.note(f"waiting up to {ZERO_WITHIN_S:.0f} s: the users cannot be told when time zero is")
+            said = True
+        time.sleep(RETRY_S)
+    return zero_s
 
 
 def _left_out(moment: Moment) -> str:

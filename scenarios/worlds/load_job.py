@@ -150,13 +150,17 @@ class JobLoad(Load):
             raise OutOfReach(f"the load's workers: {error}") from None
         self._watcher.start()
 
-    def zero(self, zero_s: float) -> None:
-        """As in Load. Raises OutOfReach where the master cannot be told."""
-        self._measuring = True
-        until_s = zero_s + self._duration_s
-        if not self._order(f"zero?at={zero_s!r}&until={until_s!r}", ANSWER_S):
-            raise OutOfReach("the load's master cannot be told when time zero is")
-        self._until_s = until_s
+    def zero(self, zero_s: float) -> float | None:
+        """As in Load."""
+        # ValueError: something on the way answers in the master's place
+        with contextlib.suppress(*_UNHEARD, ValueError):
+            answer = self._ask(MASTER, f"zero?at={zero_s!r}&for_s={self._duration_s!r}", "POST")
+            if answer is not None:
+                told_s = float(json.loads(answer)["zero_s"])
+                self._measuring = True
+                self._until_s = told_s + self._duration_s
+                return told_s
+        return None
 
     def read(self) -> None:
         """As in Load: it is read as it comes."""

@@ -47,13 +47,14 @@ class StandIn:
     name = "stand-in"
 
     def __init__(self, folder: Path) -> None:
-        self.made, self.orders, self.failures = [], [], 0
+        self.made, self.orders, self.failures, self.unheard = [], [], 0, 0
         self.trouble: Exception = ClusterUnreachable("away")
         self.gone: set[str] = set()
         self.waiting: dict[str, str] = {}  # pods that do not run yet, and for what they wait
         self.told_rows = 1
         self.refuses = False
         self.away = self.deaf = False  # the API server; the master, to orders
+        self.zero_s = None
         self.logs = {}
         for place in (0, 1):
             with ConnectionLog(folder / f"log{place}") as log:
@@ -89,7 +90,13 @@ class StandIn:
             if self.deaf:
                 raise self.trouble
             self.orders.append(target)
-            return 200, b""
+            order, _, query = target.partition("?at=")
+            if order == "zero" and self.zero_s is None:
+                self.zero_s = float(query.partition("&")[0])
+            if self.unheard:
+                self.unheard -= 1
+                raise self.trouble
+            return 200, json.dumps({"zero_s": self.zero_s}).encode()
         if question == "log":
             return 200, gzip.compress(self.logs[pod][int(at) :][:50])
         state = {
@@ -137,12 +144,30 @@ def test_users_are_told_of_time_zero_and_their_logs_are_fetched_in_parts(load, a
     assert api.made == ["ConfigMap", "Service", "Job", "Job"]
     until(lambda: load.all_online)
     assert load.latest == {"online": 2}
+    assert load.zero(12.5) == 12.5
     api.failures = 2  # the API server is away for a moment, or whoever gives us our credentials
-    load.zero(12.5)
     load.stop(2.0)
-    assert api.orders == ["zero?at=12.5&until=32.5", "end"]
+    assert api.orders == ["zero?at=12.5&for_s=20.0", "end"]
     assert [each["user"] for each in load.rows()] == ["u0-0", "u1-0"]
     assert (list(load.notes), list(load.events), load.exit_code) == ([], [], None)
+
+
+@pytest.mark.parametrize("trouble", [ClusterUnreachable("away"), RejectedError("no credentials")])
+def test_while_the_cluster_is_away_nobody_can_be_told_of_time_zero(load, api, trouble):
+    load.start(FRONT)
+    until(lambda: load.all_online)
+    api.trouble, api.deaf = trouble, True
+    assert load.zero(12.5) is None
+    api.deaf = False
+    assert load.zero(15.0) == 15.0
+
+
+def test_time_zero_is_what_the_master_was_told_though_nobody_heard_its_answer(load, api):
+    load.start(FRONT)
+    until(lambda: load.all_online)
+    api.unheard = 1
+    assert load.zero(12.5) is None
+    assert load.zero(15.0) == 12.5
 
 
 def test_a_worker_that_dies_is_an_event_and_its_missing_log_a_note(load, api, said):

@@ -68,7 +68,7 @@ class Users(Load):
         pass
 
     def zero(self, zero_s):
-        pass
+        return zero_s
 
     def read(self):
         pass
@@ -158,6 +158,20 @@ def test_users_who_never_come_online_end_the_run_with_what_they_said_last(live, 
     monkeypatch.setattr(Users, "all_online", False)
     monkeypatch.setattr(Users, "last_words", lambda _: "worker 1 waits")
     with pytest.raises(OutOfReach, match=r"only 0 of 1 users are online: worker 1 waits; see load\.log"):
+        live(World())
+
+
+def test_a_run_begins_when_its_users_can_be_told_so(live, monkeypatch):
+    answers = iter([None] * 20)
+    monkeypatch.setattr(Users, "zero", lambda _, zero_s: next(answers, zero_s))
+    raw = live(World(), Moment(2.0, "deploy", "bbbbbb"))
+    assert raw.zero_s == pytest.approx(1020.5)
+    assert raw.end_s - raw.zero_s == pytest.approx(10.0)
+
+
+def test_a_run_whose_users_cannot_be_told_that_it_begins_ends_with_one_line(live, monkeypatch):
+    monkeypatch.setattr(Users, "zero", lambda *_: None)
+    with pytest.raises(OutOfReach, match="for 90 s the users could not be told when time zero is"):
         live(World())
 
 
