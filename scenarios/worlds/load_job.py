@@ -46,7 +46,7 @@ NEWS_EVERY_S = 0.5
 PODS_EVERY_S = 2.0
 ANSWER_S = 5.0
 AWAY_S = 90.0
-"""So long a cluster that does not answer when the run is over is waited for: its pods have the users' logs."""
+"""So long a cluster that does not answer when a measured run is over is waited for: its pods have the users' logs."""
 LOG_S = 30.0
 """A worker that gave no part of its log for so long gives no more."""
 _UNHEARD = (ClusterUnreachable, RejectedError)
@@ -172,7 +172,9 @@ class JobLoad(Load):
         self._over.set()
         if self._watcher.is_alive():
             self._watcher.join(2 * ANSWER_S)
-        self._await_cluster()
+        if not self._await_cluster() and not self._measuring:
+            self._note("the cluster does not answer: what its users did is in no log")
+            return
         if not any(pod.runs for pod in self._pods.values()):
             return
         if not self._order("end", patience_s) and time.time() < self._until_s:
@@ -212,15 +214,16 @@ class JobLoad(Load):
                     for text in self._state["warnings"]:
                         self._log(text)
 
-    def _await_cluster(self) -> None:
-        """See how the pods are, once the cluster answers; without it, they are as last seen."""
+    def _await_cluster(self) -> bool:
+        """See how the pods are, once the cluster answers; whether it did. Without it, they are as last seen."""
         deadline_s, said = time.monotonic() + AWAY_S, False
         while True:
             try:
-                return self._look()
+                self._look()
+                return True
             except _UNHEARD as error:
-                if time.monotonic() >= deadline_s:
-                    return None
+                if not self._measuring or time.monotonic() >= deadline_s:
+                    return False
                 if not said:
                     self._say(f"waiting up to {AWAY_S:.0f} s for the users' logs: {error}")
                 said = True

@@ -243,6 +243,16 @@ def test_the_logs_are_waited_for_where_the_cluster_is_away_when_the_run_is_over(
     assert said == ["waiting up to 90 s for the users' logs: away"]
 
 
+def test_nothing_is_waited_for_where_the_cluster_is_away_and_nothing_was_measured(load, api, said):
+    load.start(FRONT)
+    until(lambda: load.all_online)
+    api.away = api.deaf = True
+    api.failures = 1 << 30
+    load.stop()
+    assert said == ["the cluster does not answer: what its users did is in no log"]
+    assert load.notes == said
+
+
 def test_workers_that_do_not_reach_their_master_are_why_nobody_is_online(load, api):
     load.start(FRONT)
     assert load.last_words() == "0 of 2 workers have reached the load's master"
