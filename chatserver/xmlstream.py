@@ -78,13 +78,28 @@ class _RestartError(Exception):
 
 
 def new_parser() -> expat.XMLParserType:
-    """An expat parser that knows namespaces, takes UTF-8 only and holds back no token that is complete."""
+    """An expat parser that knows namespaces, takes UTF-8 only and, where it can be told so, defers nothing."""
     parser = expat.ParserCreate("UTF-8", _SEPARATOR)
-    if hasattr(
-        parser, "SetReparseDeferralEnabled"
-    ):  # expat 2.6: deferral could keep a stanza until the next one comes
+    if hasattr(parser, "SetReparseDeferralEnabled"):
         parser.SetReparseDeferralEnabled(False)
     return parser
+
+
+def _defers() -> bool:
+    """Whether expat may keep a complete token until more comes, which could be the next stanza.
+
+    It does so since 2.6, and in distributions that mended an older one (CVE-2023-52425) under a Python that
+    cannot switch it off, as Debian 12's 3.11.2.
+    """
+    seen: list[str] = []
+    parser = new_parser()
+    parser.StartElementHandler = lambda name, _: seen.append(name)
+    parser.Parse(b"<a ", False)
+    parser.Parse(b">", False)
+    return not seen
+
+
+DEFERS = _defers()
 
 
 class StreamParser:
@@ -152,6 +167,11 @@ class StreamParser:
                 data = (
                     data.lstrip()
                 )  # before a document nothing else may stand, and XML allows no space there
+        if DEFERS and self._parser is not None and b">" in data:
+            # a new parser takes what is there at once: what is not complete begins again
+            data = bytes(self._buffer) + data
+            self._buffer.clear()
+            self._parser, self._declared, self._depth = None, {}, int(bool(self._header))
         parser = self._parser or self._primed()
         self._buffer += data
         try:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from unittest.mock import patch
 from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatserver import xmlstream
 from chatserver.namespaces import SASL
 from chatserver.xmlstream import Closed, Element, Opened, StreamError, StreamParser
 
@@ -43,12 +46,20 @@ def cut_streams(draw: st.DrawFn) -> tuple[bytes, list[int]]:
     return data, sorted(draw(st.lists(st.integers(0, len(data)), max_size=12)))
 
 
+@pytest.fixture(params=[xmlstream.DEFERS, True], ids=["as it is", "expat that defers"], scope="module")
+def expat_of_its_kind(request: pytest.FixtureRequest) -> Iterator[None]:
+    with patch.object(xmlstream, "DEFERS", request.param):
+        yield
+
+
+@pytest.mark.usefixtures("expat_of_its_kind")
 @given(cut_streams())
 def test_any_chunking_gives_the_same_events(case: tuple[bytes, list[int]]) -> None:
     data, cuts = case
     assert parse(data, cuts) == parse(data, [])
 
 
+@pytest.mark.usefixtures("expat_of_its_kind")
 def test_byte_by_byte_gives_the_same_events() -> None:
     data = HEADER + b"".join(ELEMENTS) + b"</stream:stream>"
     assert parse(data, list(range(1, len(data)))) == parse(data, [])
