@@ -31,6 +31,12 @@ def test_it_is_the_moment_at_which_it_was_seen_and_stays():
     assert scheduled_s(log) == pytest.approx(2.6)
 
 
+def test_news_that_come_in_the_next_second_are_not_taken_for_that_second():
+    log = PodLog()
+    log.note(pod("2026-01-01T00:00:02Z"), None, START_S + 3.07)
+    assert scheduled_s(log) == pytest.approx(3.0)
+
+
 def test_a_pod_for_which_no_node_has_room_waits():
     log = PodLog()
     log.note(pod("2026-01-01T00:00:00Z", "False"), None, START_S + 0.4)

@@ -129,7 +129,8 @@ def deployment_of(pod: Object) -> str:
 
 def _refined(whole_s: float, seen_s: float | None) -> float:
     if seen_s is not None and whole_s <= seen_s < whole_s + RESOLUTION_S + LATE_S:
-        return seen_s
+        # the API cuts off what is finer: news that come in the next second are of this one's end
+        return min(seen_s, whole_s + RESOLUTION_S)
     return whole_s
 
 
