@@ -5,7 +5,8 @@ are. Orders are repeated to a worker until what it tells shows that it has them.
 own connections and is asked for it at the end.
 
 * master: GET /state; POST /zero?at=UNIX_S, with for_s=SECONDS where they are to end by themselves so long after;
-  POST /end. Time zero is said once: who asks again is told when it is.
+  POST /end. Time zero is said once: who asks again is told when it is. One that comes long after its own moment,
+  kept back on the way, is refused
 * worker: GET /state, with `rows`: how many its log has; GET /log?from=BYTE, compressed parts of it
 """
 
@@ -36,6 +37,9 @@ _ORDERS, _NEWS = "chat_orders", "chat_news"  # Locust's messages of ours: from t
 _MISSING_AFTER = 60
 """Heartbeats, one a second: a worker on a busy node is not given up by Locust, which would stop the rest."""
 _LOOK_EVERY_S = 0.1
+_TOO_LATE_S = 5.0
+"""Whoever says a time zero has long given up waiting for the answer when it comes so late: users that took it
+would do at once all that lies between."""
 
 
 def run_master(config: LoadConfig) -> int:
@@ -96,6 +100,8 @@ class _Master:
         zero_s = float(query.get("at", ""))
         until_s = zero_s + float(query["for_s"]) if "for_s" in query else None
         if self._orders.zero_s is None:
+            if (late_s := time.time() - zero_s) > _TOO_LATE_S:
+                raise ValueError(f"at={zero_s:.3f} is {late_s:.1f} s ago, more than {_TOO_LATE_S:g} s")
             self._give(replace(self._orders, zero_s=zero_s, until_s=until_s))
         return as_json({"zero_s": self._orders.zero_s})
 

@@ -176,6 +176,8 @@ def team(server: Any, tmp_path: Path) -> Iterator[RunningTeam]:
 def test_two_workers_are_one_population(team: RunningTeam, server: Any) -> None:
     state = team.wait(team.master, lambda state: state.get("all_online"))
     assert state["tally"]["online"] == 11
+    with pytest.raises(urllib.error.HTTPError, match="400"):  # kept back on the way: somebody gave up on it
+        team.ask(team.master, f"zero?at={time.time() - 60}&for_s=1", "POST")
     zero_s = time.time()
     for at_s in (zero_s, zero_s + 1):  # who asks again is told when it is
         assert json.loads(team.ask(team.master, f"zero?at={at_s}", "POST")) == {"zero_s": zero_s}
