@@ -31,7 +31,7 @@ def test_a_server_that_holds_on_ends_with_its_grace(staged):
     connection = stage.connected()
     began_s = stage.now_s
     stage.act(Scale(APP, 0))
-    assert 4.0 <= stage.closed(connection) - began_s <= 7.0
+    assert 4.0 <= stage.closed(connection) - began_s <= 8.0
     assert stage.gone(connection.pod) - began_s <= 10.0
 
 
